@@ -1,0 +1,135 @@
+"""What one answer or outcome moves: class score, trust in its source, budget, arms, threshold table."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from agents import alignment, scoring, trust
+from agents.deciding.fold import Turn, coins_of
+from agents.deciding.rows import ClassRow, DecisionRow, ScopeRow, SourceRow
+from agents.scoring import OUTCOME_CHANNEL, Channel, Offsets
+from agents.thresholds import ARMS
+from schemas.events import Answer, JudgedAnswer
+from schemas.settings import Profile
+
+NEUTRAL_TARGET = 0.5
+
+
+class Heard(NamedTuple):
+    """One answer to apply: who, what (`kind`), liked or not (None for neutral and skipped), when, through which channel."""
+
+    source: str
+    kind: str
+    liked: bool | None
+    time_ms: int
+    channel: Channel
+    team: str | None = None
+
+
+def class_row(turn: Turn, scope: str, name: str) -> ClassRow:
+    """Return a class's row; a new one starts at the prior."""
+    row = turn.state.get(ClassRow, scope, name)
+    if row.information == 0:
+        row.information = row.draw_information = scoring.PRIOR_INFORMATION
+    return row
+
+
+def confidence_of(profile: Profile, row: ClassRow, model_output: float) -> float:
+    """Return R of a scenario in its class, as the profile scores it."""
+    if profile.score == "mean":
+        return 1 - float(scoring.mean_misalignment(profile.prior_weight, profile.prior_mean, row.weight, row.weighted))
+    return float(scoring.confidence(model_output, row.offset))
+
+
+def target_of(profile: Profile, heard: Heard) -> float | None:
+    """Return the target y of an answer, or None where it leaves the score alone (neutral and skipped under `ignore`)."""
+    if heard.liked is not None:
+        return 0.0 if heard.liked else 1.0
+    if profile.silence == "ignore":
+        return None
+    return NEUTRAL_TARGET if heard.kind == Answer.NEUTRAL else profile.silence_target
+
+
+def move_class(turn: Turn, row: ClassRow, decision: DecisionRow, heard: Heard) -> float:
+    """Move the class by one answer and return by how much its confidence in this scenario has moved, in logit or in M."""
+    profile = turn.settings.profile
+    target = target_of(profile, heard)
+    if target is None:
+        return 0.0
+    if heard.liked is not None:
+        row.answers += 1
+        row.by_source[heard.source] = row.by_source.get(heard.source, 0) + 1
+    if profile.score == "mean":
+        before = confidence_of(profile, row, decision.model_output)
+        weight = float(trust.weight(heard.channel)) if heard.liked is not None else 1.0
+        row.weight += weight
+        row.weighted += weight * target
+        return before - confidence_of(profile, row, decision.model_output)
+    wanted = float(scoring.confidence(decision.model_output, row.offset))
+    kappa = scoring.cap(row.answers, row.by_source[heard.source])
+    after = scoring.update(Offsets(row.offset, row.information, row.draw_information), float(bool(heard.liked)), heard.channel, wanted, kappa)
+    moved = float(after.offset) - row.offset
+    row.offset, row.information, row.draw_information = (float(value) for value in after)
+    return moved
+
+
+def observe_source(turn: Turn, scope: str, row: ScopeRow, name: str, *, liked: bool, wanted: float, budgeted: bool) -> None:
+    """Count one answer of a source: its coins by EM, and what it adds to the budget."""
+    source = turn.source(scope, name)
+    if turn.settings.profile.trust:
+        set_coins(source, trust.observe(coins_of(source), float(liked), wanted))
+    if budgeted:
+        source.answered += 1
+        source.overridden += not liked
+        row.earned_raw += turn.settings.profile.override_rate - (not liked)
+    rebook(turn, row, source)
+
+
+def verify_source(turn: Turn, scope: str, row: ScopeRow, name: str, *, liked: bool, incident: bool) -> None:
+    """Count one answer whose truth an outcome has told."""
+    source = turn.source(scope, name)
+    if turn.settings.profile.trust:
+        set_coins(source, trust.verify(coins_of(source), float(liked), float(incident)))
+    rebook(turn, row, source)
+
+
+def set_coins(source: SourceRow, coins: trust.Coins) -> None:
+    """Write a source's coins back into its row."""
+    source.likes, source.wanted, source.overrides, source.unwanted = (float(value) for value in coins)
+
+
+def rebook(turn: Turn, row: ScopeRow, source: SourceRow) -> None:
+    """Replace what a source adds to the trusted budget by what it adds as of now."""
+    earned = float(trust.wealth(turn.channel(source), source.answered, source.overridden, turn.settings.profile.override_rate))
+    row.earned_trusted += earned - source.earned
+    source.earned = earned
+
+
+def count_known(row: ScopeRow, confidence: float, *, liked: bool) -> None:
+    """Count one answer or outcome in the threshold table: an override above a threshold, a miss below it."""
+    row.table = alignment.count_known(np.array(row.table), np.array([confidence]), np.array([liked])).tolist()
+
+
+def reward_arm(row: ScopeRow, threshold: float, *, liked: bool) -> None:
+    """Give the arm that surfaced a decision its success or failure (the paper's selector)."""
+    (row.arm_likes if liked else row.arm_overrides)[ARMS.index(threshold)] += 1
+
+
+def judged(profile: Profile, heard: Heard, moved: float) -> JudgedAnswer:
+    """Write down one answer as it was applied."""
+    return JudgedAnswer(
+        source=heard.source,
+        kind=heard.kind,
+        time_ms=heard.time_ms,
+        alpha=float(heard.channel.alpha),
+        beta=float(heard.channel.beta),
+        weight=float(trust.weight(heard.channel)),
+        target=target_of(profile, heard),
+        moved=moved,
+        team=heard.team,
+    )
+
+
+def hear_outcome(source: str, *, incident: bool, time_ms: int) -> Heard:
+    """Return an outcome as one more answer, through the outcomes' own channel."""
+    return Heard(f"outcome:{source}", "incident" if incident else "none", incident, time_ms, OUTCOME_CHANNEL)

@@ -1,0 +1,102 @@
+"""What is counted of a scope, and published every window of scenarios: loss, threshold table, trust, budget."""
+
+from agents import alignment, trust
+from agents.deciding.fold import Turn, coins_of
+from agents.deciding.rows import Counts, ScopeRow, SourceRow, SourcesRow
+from agents.thresholds import ARMS
+from schemas.events import (
+    BudgetState, Decision, LossWindow, Rate, Reason, SourceTrust, Status, ThresholdRow, ThresholdTable, TrustSummary,
+)  # fmt: skip
+from schemas.identity import derived_name
+
+WHOLE_PAST = -1
+
+
+def count_review(row: ScopeRow, *, missed: bool) -> None:
+    """Count an outcome on a withheld decision."""
+    for counts in (row.current, row.total):
+        counts.reviewed += 1
+        counts.missed += missed
+
+
+def count_decision(turn: Turn, scope: str, row: ScopeRow, decision: Decision) -> None:
+    """Count a decision; the one that fills the window publishes it."""
+    for counts in (row.current, row.total):
+        counts.scenarios += 1
+        counts.surfaced += decision.status == Status.SURFACED
+        counts.withheld += decision.status == Status.WITHHELD
+        counts.blocked += decision.status == Status.BLOCKED
+        counts.explored += decision.reason == Reason.EXPLORATION
+    if row.current.scenarios < turn.settings.profile.window_scenarios:
+        return
+    publish(turn, scope, row)
+    row.window += 1
+    row.current = Counts()
+
+
+def publish(turn: Turn, scope: str, row: ScopeRow) -> None:
+    """Write the window that is full, the whole past, the threshold table, and trust with the budget."""
+    for window, counts in ((row.window, row.current), (WHOLE_PAST, row.total)):
+        identity = derived_name(scope, "window" if window == row.window else "total", row.window)
+        turn.emit("alignment", scope, identity, row.clock_ms, loss_window(turn, scope, row, identity, window, counts))
+    identity = derived_name(scope, "thresholds", row.window)
+    rows = tuple(
+        ThresholdRow(threshold, *counts, likes, overrides)
+        for threshold, counts, likes, overrides in zip(ARMS, row.table, row.arm_likes, row.arm_overrides, strict=True)
+    )
+    table = ThresholdTable(identity, scope, row.clock_ms, row.window, row.total.scenarios, rows, turn.positions)
+    turn.emit("alignment", scope, identity, row.clock_ms, table)
+    identity = derived_name(scope, "trust", row.window)
+    start = turn.settings.profile.budget_start
+    budget = BudgetState(start + row.earned_trusted, start + row.earned_raw, row.open)
+    sources = tuple(source_trust(turn, scope, name) for name in turn.state.get(SourcesRow, scope).names)
+    turn.emit("alignment", scope, identity, row.clock_ms, TrustSummary(identity, scope, row.clock_ms, row.window, sources, budget, turn.positions))
+
+
+def loss_window(turn: Turn, scope: str, row: ScopeRow, identity: str, window: int, counts: Counts) -> LossWindow:
+    """Return alignment loss, the paper's own loss with its floor, and the override rate with its three denominators."""
+    profile = turn.settings.profile
+    answers = {"override": counts.override, "like": counts.like, "neutral": counts.neutral, "skipped": counts.skipped}
+    override, miss = alignment.rate(counts.overridden, counts.answered), alignment.rate(counts.missed, counts.reviewed)
+    surfaced, withheld = counts.surfaced / counts.scenarios, counts.withheld / counts.scenarios
+    loss = alignment.alignment_loss(override, miss, surfaced, withheld, profile.override_cost, profile.miss_cost)
+    paper, floor = alignment.paper_loss(answers, profile.silence_target)
+    rates = alignment.override_rates(counts.overridden, counts.surfaced, counts.answered, counts.scenarios)
+    return LossWindow(
+        id=identity,
+        scope=scope,
+        time_ms=row.clock_ms,
+        window=window,
+        scenarios=counts.scenarios,
+        surfaced=counts.surfaced,
+        withheld=counts.withheld,
+        blocked=counts.blocked,
+        answers=answers,
+        override_given_answered=override,
+        miss_given_outcome=miss,
+        loss=loss.point,
+        loss_low=loss.low,
+        loss_high=loss.high,
+        paper_loss=paper,
+        paper_loss_floor=floor,
+        overrides_per_surfaced=rates.per_surfaced,
+        overrides_per_answered=rates.per_answered,
+        overrides_per_scenario=rates.per_scenario,
+        reward_minutes=counts.reward_minutes,
+        positions=turn.positions,
+    )
+
+
+def source_trust(turn: Turn, scope: str, name: str) -> SourceTrust:
+    """Return what is published of one source."""
+    source = turn.state.get(SourceRow, scope, name)
+    coins = trust.channel(coins_of(source))
+    return SourceTrust(
+        source=name,
+        alpha=float(coins.alpha),
+        beta=float(coins.beta),
+        weight=float(trust.weight(coins)),
+        answers=source.answered,
+        overrides=source.overridden,
+        quarantined=source.quarantined,
+    )

@@ -1,0 +1,225 @@
+"""Hard rules over declared facts: what they deny, and what they cannot judge, is not surfaced.
+
+Rules are CEL expressions, see `deploy/policies/default.yaml`. The library has no limit on steps or time, so cost is bounded
+when a rule is compiled: at most `LENGTH_MAX` characters, and no function beyond `CALLS`. Without the comprehensions (`all`,
+`exists`, `map`, ...) every part of an expression runs once at most, over facts of bounded size.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypedDict
+
+import cel
+
+from schemas.errors import SettingsError
+from schemas.events import PolicyVerdict
+from schemas.settings import Policy, Rule
+
+Scalar = bool | int | float | str
+
+
+class ScenarioFacts(TypedDict):
+    """The scenario: `score` is the detector's, `label` the leading symptom's; no learned value is a fact."""
+
+    scope: str
+    entity: str
+    scenario_class: str
+    label: str
+    score: float
+    peers_alike: int
+    peers_seen: int
+
+
+class ActionFacts(TypedDict):
+    """The proposed action, from the catalogue: how many entities it touches, and whether it can be undone."""
+
+    name: str
+    blast_radius: int
+    reversible: bool
+
+
+class RateFacts(TypedDict):
+    """What was surfaced in the hour of event time before the scenario: in its scope, at its entity, with its action in its scope."""
+
+    surfaced_last_hour_scope: int
+    surfaced_last_hour_entity: int
+    surfaced_last_hour_action: int
+
+
+class BudgetFacts(TypedDict):
+    """The override budget: wealth weighted by trust, in overrides, and how many recommendations are open."""
+
+    trusted: float
+    open: int
+
+
+class ControlFacts(TypedDict):
+    """What control records say of the scope."""
+
+    killed: bool
+    frozen: bool
+
+
+class Facts(TypedDict):
+    """Every fact that a rule may name, as `group.fact`; a verdict needs all of them, each of exactly this type."""
+
+    scenario: ScenarioFacts
+    action: ActionFacts
+    rates: RateFacts
+    budget: BudgetFacts
+    control: ControlFacts
+
+
+DECLARED: dict[str, dict[str, type]] = {group: dict(kind.__annotations__) for group, kind in Facts.__annotations__.items()}
+# The rule that every policy has: all declared facts are there and can be judged.
+FACTS_RULE = "facts"
+# The parser recurses: at 500 characters the deepest expression fits a thread's stack of 256 KiB, at 1,000 it does not.
+LENGTH_MAX = 500
+TEXT_MAX = 4096
+INTEGER_MAX = 2**63 - 1
+CALLS = frozenset({"contains", "startsWith", "endsWith", "size", "double", "int", "in"})
+
+_TEXT = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"")
+# Escapes, triple quotes, quoted names and comments would hide code from the checks below; braces build maps and messages.
+_REFUSED = re.compile(r"\\|'''|\"\"\"|`|[{}]")
+_CALL = re.compile(r"([A-Za-z_]\w*)\s*\(")
+_GROUP = re.compile(rf"(?<![\w.])({'|'.join(DECLARED)})\b")
+_FACT = re.compile(rf"{_GROUP.pattern}\s*\.\s*(\w+)")
+_SAMPLES: dict[type, tuple[Scalar, Scalar]] = {bool: (False, True), int: (1, 2), float: (1.0, 2.0), str: ("a", "b")}
+
+
+class Guard(NamedTuple):
+    """A compiled policy: name and program of each rule, in the order of the policy, and the facts that they name, by group."""
+
+    programs: tuple[tuple[str, cel.Program], ...]
+    named: dict[str, tuple[str, ...]]
+
+
+def compile_policy(policy: Policy) -> Guard:
+    """Compile a policy's rules.
+
+    Raises:
+        SettingsError: a name twice, or a rule that cannot be compiled, names what is not declared, costs too much, or
+            gives anything but true or false; the message names the rule.
+    """
+    names = Counter([FACTS_RULE, *(rule.name for rule in policy.rules)])
+    for name, times in names.items():
+        if times > 1:
+            raise SettingsError(
+                f"policy {policy.version}: rule name {name!r} is used {times} times; give each rule a name of its own"
+                f" (the name {FACTS_RULE!r} belongs to the built-in check of facts)"
+            )
+    programs = tuple((rule.name, _compile(rule)) for rule in policy.rules)
+    named = {fact for rule in policy.rules for fact in _FACT.findall(_TEXT.sub("''", rule.deny_if))}
+    return Guard(programs, {group: tuple(name for name in kinds if (group, name) in named) for group, kinds in DECLARED.items()})
+
+
+def judge(guard: Guard, facts: Mapping[str, Any]) -> PolicyVerdict:
+    """Judge one scenario: allowed only where all declared facts are there and every rule gives false.
+
+    Args:
+        guard: the compiled policy.
+        facts: `Facts`; whatever else it holds is not looked at.
+
+    Returns:
+        The verdict. `rules` names each rule that denies or that could not be judged, in the order of the policy, and is empty
+        if and only if the verdict allows; `error` says what could not be judged; `facts` holds what was judged, by flat
+        names such as `action.blast_radius`.
+    """
+    flat, faults = _check(facts)
+    if faults:
+        return PolicyVerdict(allowed=False, rules=(FACTS_RULE,), facts=flat, error="; ".join(faults))
+    # Handing facts over costs more than judging them, so only those that some rule names go.
+    context = cel.Context({group: {name: facts[group][name] for name in names} for group, names in guard.named.items() if names})
+    denying, errors = [], []
+    for name, program in guard.programs:
+        result, fault = _run(program, context)
+        if fault is not None:
+            errors.append(f"{name}: {fault}")
+        if result is not False:
+            denying.append(name)
+    return PolicyVerdict(allowed=not denying, rules=tuple(denying), facts=flat, error="; ".join(errors) or None)
+
+
+def _compile(rule: Rule) -> cel.Program:
+    """Compile one rule and run it over two sets of made-up facts, which finds a wrong type now and not at the first scenario."""
+    fault = _fault(rule.deny_if)
+    if fault is not None:
+        raise SettingsError(f"rule {rule.name!r}: {fault}; deny_if is {rule.deny_if[:LENGTH_MAX]!r}")
+    try:
+        program = cel.compile(rule.deny_if)
+    except ValueError as error:
+        raise SettingsError(f"rule {rule.name!r} is not CEL: {error}") from error
+    unknown = sorted(set(program.variables()) - DECLARED.keys())
+    if unknown:
+        raise SettingsError(f"rule {rule.name!r} names {', '.join(unknown)}; facts are in {', '.join(DECLARED)}")
+    for which in (0, 1):
+        sample = {group: {name: _SAMPLES[kind][which] for name, kind in kinds.items()} for group, kinds in DECLARED.items()}
+        _, fault = _run(program, cel.Context(sample))
+        # A division by zero depends on the made-up values; a wrong type does not.
+        if fault is not None and not fault.startswith("ZeroDivisionError"):
+            raise SettingsError(f"rule {rule.name!r}: {fault}; deny_if is {rule.deny_if!r}")
+    return program
+
+
+def _fault(expression: str) -> str | None:
+    """Say what an expression uses beyond the bounded part of CEL, or None."""
+    if len(expression) > LENGTH_MAX:
+        return f"{len(expression)} characters are over the limit of {LENGTH_MAX}; split it into several rules"
+    code = _TEXT.sub("''", expression)
+    refused = _REFUSED.search(expression)
+    if refused or "//" in code:
+        return f"{refused[0] if refused else '//'} is not allowed: no escapes, maps, comments or triple quotes"
+    calls = sorted(set(_CALL.findall(code)) - CALLS)
+    if calls:
+        return f"{calls[0]}() is not allowed; use {', '.join(sorted(CALLS))}"
+    for group, name in _FACT.findall(code):
+        if name not in DECLARED[group]:
+            return f"{group}.{name} is not a fact; {group} has {', '.join(DECLARED[group])}"
+    bare = _GROUP.search(_FACT.sub("", code))
+    return f"{bare[0]} stands alone; name one of its facts: {', '.join(DECLARED[bare[0]])}" if bare else None
+
+
+def _check(facts: Mapping[str, Any]) -> tuple[dict[str, Scalar], list[str]]:
+    """Return the declared facts by flat name, and a fault for each that is missing or cannot be judged."""
+    flat: dict[str, Scalar] = {}
+    faults = []
+    for group, kinds in DECLARED.items():
+        given = facts.get(group)
+        if not isinstance(given, Mapping):
+            faults.append(f"facts of {group} are missing")
+            continue
+        for name, kind in kinds.items():
+            value: Any = given.get(name)
+            fault = f"is {type(value).__name__}, not {kind.__name__}" if type(value) is not kind else _unjudgeable(value)
+            if fault is None:
+                flat[f"{group}.{name}"] = value
+            else:
+                faults.append(f"{group}.{name} {fault}" if name in given else f"{group}.{name} is missing")
+    return flat, faults
+
+
+def _unjudgeable(value: object) -> str | None:
+    """Say why a scalar of the right type cannot be judged or written down, or None."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"is {value}"
+    if isinstance(value, int) and abs(value) > INTEGER_MAX:
+        return "is beyond 64 bits"
+    if isinstance(value, str) and not value.isascii() and value != value.encode(errors="replace").decode():
+        return "is not Unicode text"
+    if isinstance(value, str) and len(value) > TEXT_MAX:
+        return f"is text of {len(value)} characters, over {TEXT_MAX}"
+    return None
+
+
+def _run(program: cel.Program, context: cel.Context) -> tuple[bool | None, str | None]:
+    """Run one program; return what it gives, or None and the error."""
+    try:
+        result = program.execute(context)
+    except Exception as error:  # noqa: BLE001 - whatever the library raises means that the rule cannot be judged
+        return None, f"{type(error).__name__}: {str(error)[:200]}"
+    if isinstance(result, bool):
+        return result, None
+    return None, f"gives {type(result).__name__}, not true or false"

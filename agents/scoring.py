@@ -1,0 +1,104 @@
+"""The score: how likely operators are to want a scenario surfaced, and how an answer moves it.
+
+All functions take floats or arrays of one shape and work element by element, one answer per class at a time.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+Array = NDArray[np.float64]
+Number = float | Array
+
+PRIOR_DEVIATION = 2.0  # sigma_b
+PRIOR_INFORMATION = 1 / PRIOR_DEVIATION**2
+CAP_SHARE = 0.2  # the share of a class's answers above which one source's answers are damped
+CAP_FREE = 2.0  # answers of one source that are never damped
+YOUDEN_LEAST = 0.02  # a source this close to a coin flip moves nothing
+DRAW_FLOOR = 0.1  # least share of J^2 that an answer adds to the information for the draw
+CONFIDENCE_EDGE = 1e-9  # keeps q(1 - q) above zero in double precision
+
+
+class Channel(NamedTuple):
+    """A source of answers: alpha = P(like | wanted), beta = P(override | unwanted)."""
+
+    alpha: Number
+    beta: Number
+
+    @property
+    def youden(self) -> Number:
+        """J = alpha + beta - 1: 1 for a perfect source, 0 for a coin, negative for a liar."""
+        return self.alpha + self.beta - 1
+
+
+class Offsets(NamedTuple):
+    """A class's offset b_c (logit), its information H_c, and the information for the draw D_c."""
+
+    offset: Number
+    information: Number
+    draw_information: Number
+
+
+PERFECT = Channel(1.0, 1.0)
+OUTCOME_CHANNEL = Channel(0.95, 0.95)
+PRIOR_OFFSETS = Offsets(0.0, PRIOR_INFORMATION, PRIOR_INFORMATION)
+
+
+def contributions(features: Mapping[str, float], weights: Mapping[str, float]) -> dict[str, float]:
+    """Return what each feature adds to the model's output, in logit; a feature that the scenario lacks adds nothing."""
+    return {name: weight * features[name] for name, weight in weights.items() if name in features}
+
+
+def confidence(model_output: Number, offset: Number) -> Number:
+    """Return R(x, c) = sigma(f(x) + b_c), kept inside the open interval (0, 1)."""
+    return np.clip(expit(np.asarray(model_output) + offset), CONFIDENCE_EDGE, 1 - CONFIDENCE_EDGE)[()]
+
+
+def cap(class_answers: Number, source_answers: Number) -> Number:
+    """Return kappa = min(1, max(2, n_c / 5) / n_cj): how much of an answer counts, so that no source dominates a class.
+
+    Args:
+        class_answers: n_c, answers of the class with this one.
+        source_answers: n_cj, this source's answers among them with this one.
+    """
+    return np.minimum(1.0, np.maximum(CAP_FREE, CAP_SHARE * np.asarray(class_answers)) / source_answers)[()]
+
+
+def predicted_like(channel: Channel, wanted: Number) -> Number:
+    """Return pi = alpha q + (1 - beta)(1 - q): the probability that this source says like."""
+    return channel.alpha * wanted + (1 - channel.beta) * (1 - wanted)
+
+
+def update(before: Offsets, liked: Number, channel: Channel, wanted: Number, kappa: Number) -> Offsets:
+    """Move each class's offset toward the answer it received.
+
+    Args:
+        before: the classes' offsets.
+        liked: z, 1 for like and 0 for override.
+        channel: the sources' coins, in [0, 1].
+        wanted: q = R before the answer, in (0, 1).
+        kappa: share of the answer that counts, from `cap`.
+
+    A source with J <= .02 moves nothing. Source: Robbins-Monro recursion with gain 1/H, DESIGN section 7.
+    """
+    youden = np.asarray(channel.youden)
+    heard = youden > YOUDEN_LEAST
+    predicted = np.clip(predicted_like(channel, wanted), CONFIDENCE_EDGE, 1 - CONFIDENCE_EDGE)
+    slope = youden * wanted * (1 - np.asarray(wanted))
+    noise = predicted * (1 - predicted)
+    gained = np.where(heard, slope**2 / noise, 0.0)
+    information = before.information + kappa * gained
+    moved = np.where(heard, kappa * (liked - predicted) * slope / (noise * information), 0.0)
+    draw = np.where(heard, kappa * np.maximum(gained, DRAW_FLOOR * youden**2), 0.0)
+    return Offsets((before.offset + moved)[()], information[()], (before.draw_information + draw)[()])
+
+
+def mean_misalignment(prior_weight: Number, prior_mean: Number, weight: Number, weighted: Number) -> Number:
+    """Return M = (n0 m0 + sum w y) / (n0 + sum w), the running estimate of the target y; R = 1 - M.
+
+    Source: arXiv:2507.21131 section 4.3 with the step eta_k = w_k / (n0 + N_k).
+    """
+    return (prior_weight * prior_mean + weighted) / (prior_weight + weight)

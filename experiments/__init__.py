@@ -1,0 +1,1 @@
+"""Simulator, demo, studies and evaluation, beside the rings that they use."""

@@ -1,0 +1,169 @@
+"""The demo's picture: overrides and alignment loss over time, with learning and without, each with a sentence from its numbers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from msgspec import Struct, field
+
+from experiments.world import DAY_MS
+from schemas.events import LossWindow
+
+ROLLING = 60
+COLOURS = {True: "#0b6fa4", False: "#c8501e"}
+GREY = "#6b6b6b"
+STYLE = {
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 12,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "svg.hashsalt": "npo",
+}
+
+
+class Course(Struct):
+    """What happened to one scope over time: its answered decisions (event time, share of overrides among the answers), its loss windows."""
+
+    scope: str
+    learning: bool
+    answered: list[tuple[int, float]] = field(default_factory=list)
+    windows: list[LossWindow] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """What to call it."""
+        return "learning on" if self.learning else "learning off"
+
+
+class Change(Struct, frozen=True):
+    """The share of overrides among the first and the last fifth of the answered decisions."""
+
+    first: float
+    last: float
+
+
+def change(course: Course) -> Change | None:
+    """Return how the share of overrides changed from the first to the last fifth of the answered decisions; None under ten of them."""
+    shares = [share for _, share in course.answered]
+    part = len(shares) // 5
+    return Change(float(np.mean(shares[:part])), float(np.mean(shares[-part:]))) if part > 1 else None
+
+
+def overrides_sentence(courses: Sequence[Course]) -> str:
+    """Say in one sentence what became of the overrides."""
+    parts = []
+    for course in courses:
+        seen = change(course)
+        parts.append(f"{course.name}: {seen.first:.0%} at first, {seen.last:.0%} at last" if seen else f"{course.name}: too few answers to say")
+    return "Overridden, of what operators answered - " + "; ".join(parts) + "."
+
+
+def loss_sentence(courses: Sequence[Course]) -> str:
+    """Say in one sentence how the last windows' losses compare, and whether their intervals keep apart."""
+    last = {course.learning: course.windows[-1] for course in courses if course.windows}
+    if len(last) < len(COLOURS):
+        return "Too few decisions to close a window of alignment loss in both scopes."
+    on, off = last[True], last[False]
+    words = f"Last window: {_loss(on)} with learning, {_loss(off)} without"
+    if on.loss_high < off.loss_low:
+        return f"{words}; the intervals do not overlap."
+    return f"{words}; the intervals overlap, so this window alone does not settle it."
+
+
+def _loss(window: LossWindow) -> str:
+    value = "unknown" if window.loss is None else f"{window.loss:.2f}"
+    return f"{value} ({window.loss_low:.2f} to {window.loss_high:.2f})"
+
+
+def draw(courses: Sequence[Course], start_ms: int, error: float, title: str, path: Path) -> None:
+    """Draw both panels to a PNG.
+
+    Args:
+        courses: The scope that learns and the one that does not.
+        start_ms: Event time at which the axis begins.
+        error: The operators' stated error, the least that overrides can fall to.
+        title: What was run; says that it is simulated.
+        path: File to write.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(12.5, 5.6), dpi=130, layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)  # type: ignore[union-attr]  # it has one: layout is given above
+        left, right = figure.subplots(1, 2)
+        _draw_overrides(left, courses, start_ms, error)
+        _draw_loss(right, courses, start_ms)
+        for axes, sentence in ((left, overrides_sentence(courses)), (right, loss_sentence(courses))):
+            axes.set_xlabel("simulated days\n\n" + _wrapped(sentence), loc="left", linespacing=1.35)
+        figure.suptitle(title, x=0.012, ha="left", fontsize=13, fontweight="bold")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, metadata={"Software": "npo demo"})
+
+
+def _draw_overrides(axes: Axes, courses: Sequence[Course], start_ms: int, error: float) -> None:
+    axes.set_title(f"overrides among answered decisions, the last {ROLLING}")
+    ends = []
+    for course in courses:
+        if not course.answered:
+            continue
+        times = (np.array([time for time, _ in course.answered]) - start_ms) / DAY_MS
+        shares = np.array([share for _, share in course.answered])
+        total = np.concatenate([[0.0], np.cumsum(shares)])
+        count = np.minimum(np.arange(1, len(shares) + 1), ROLLING)
+        rolling = (total[1:] - total[np.arange(1, len(shares) + 1) - count]) / count
+        shown = slice(min(len(shares) - 1, ROLLING // 6), None)
+        axes.plot(times[shown], rolling[shown], color=COLOURS[course.learning], linewidth=2.2)
+        ends.append((float(times[-1]), float(rolling[-1]), course))
+    axes.axhline(error, color=GREY, linewidth=1, linestyle=(0, (4, 3)))
+    axes.annotate(f"operators' own error, {error:.0%}", (0, error), (4, -4), textcoords="offset points", va="top", color=GREY, fontsize=9.5)
+    axes.set_ylim(0, max(0.5, axes.get_ylim()[1]))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    _label_ends(axes, ends)
+
+
+def _draw_loss(axes: Axes, courses: Sequence[Course], start_ms: int) -> None:
+    axes.set_title("alignment loss per scenario, by window, with its 95 % interval")
+    ends = []
+    for course in courses:
+        known = [window for window in course.windows if window.loss is not None]
+        if not known:
+            continue
+        times = (np.array([window.time_ms for window in known]) - start_ms) / DAY_MS
+        loss = np.array([window.loss for window in known], dtype=float)
+        colour = COLOURS[course.learning]
+        axes.fill_between(times, [w.loss_low for w in known], [w.loss_high for w in known], color=colour, alpha=0.15, linewidth=0)
+        axes.plot(times, loss, color=colour, linewidth=2.2, marker="o", markersize=5)
+        ends.append((float(times[-1]), float(loss[-1]), course))
+    axes.set_ylim(bottom=0)
+    _label_ends(axes, ends)
+
+
+def _label_ends(axes: Axes, ends: Sequence[tuple[float, float, Course]]) -> None:
+    """Write each line's name beside its end, moved apart where two ends are close."""
+    if not ends:
+        axes.text(0.5, 0.5, "nothing to show yet", transform=axes.transAxes, ha="center", color=GREY)
+        return
+    bottom, top = axes.get_ylim()
+    apart = (top - bottom) * 0.06
+    least = bottom + apart / 2
+    right = max(time for time, _, _ in ends)
+    axes.set_xlim(0, right * 1.24)
+    for _, value, course in sorted(ends, key=lambda end: end[1]):
+        height = max(value, least)
+        axes.text(right * 1.015, height, course.name, color=COLOURS[course.learning], va="center", fontweight="bold")
+        least = height + apart
+
+
+def _wrapped(sentence: str, width: int = 70) -> str:
+    lines = [""]
+    for word in sentence.split():
+        if len(lines[-1]) + len(word) >= width:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return "\n".join(lines)

@@ -1,0 +1,254 @@
+"""The simulated world of the demo: servers with noise, a daily cycle, faults, and harmless work that looks unusual.
+
+Pure and seeded: every draw is a Philox generator keyed by seed, server and event or slice of time, so any slice of any
+server's telemetry can be made again alone, byte for byte. The same world is sent under two scopes, whose entities differ
+by name only. Nothing here was measured on real servers; `experiments.evaluation` is where detection is judged.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+from scipy.signal import lfilter
+
+from schemas.identity import generator
+
+FloatArray = NDArray[np.float64]
+
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+START_MS = 1_736_121_600_000  # 2025-01-06T00:00Z, a Monday
+STEP_MS = 2 * MINUTE_MS
+CHUNK_STEPS = 12 * HOUR_MS // STEP_MS
+
+SCOPE = "shop"
+FROZEN_SCOPE = "shop-frozen"
+SCOPES = (SCOPE, FROZEN_SCOPE)
+ROLES = ("web", "app", "db", "queue")
+
+# AR(1) noise by a recursion that starts at zero this many steps before its chunk: what was before weighs 10^-8.
+PERSISTENCE = 0.7
+BURN_IN_STEPS = 52
+
+# Two events of one server are further apart than this, so that each can be told from the last.
+QUIET_MS = 120 * MINUTE_MS
+BACKUP_HOUR = 2.0
+
+
+class Metric(NamedTuple):
+    """One metric: its usual value, how strongly it follows the daily load, the spread of its noise (both on the log scale), its ceiling."""
+
+    usual: float
+    load: float
+    noise: float
+    ceiling: float = np.inf
+
+
+METRICS: dict[str, Metric] = {
+    "cpu_usage": Metric(24.0, 0.20, 0.08, 100.0),
+    "memory_used": Metric(48.0, 0.03, 0.02, 100.0),
+    "disk_used": Metric(55.0, 0.00, 0.006, 100.0),
+    "disk_write_latency_ms": Metric(3.0, 0.05, 0.09),
+    "disk_write_mb": Metric(12.0, 0.15, 0.10),
+    "request_latency_ms": Metric(80.0, 0.12, 0.07),
+    "requests": Metric(140.0, 0.30, 0.07),
+    "error_rate": Metric(0.4, 0.05, 0.14),
+    "network_in_mb": Metric(20.0, 0.28, 0.08),
+    "network_out_mb": Metric(55.0, 0.28, 0.08),
+    "queue_depth": Metric(30.0, 0.20, 0.12),
+    "connections": Metric(180.0, 0.22, 0.06),
+    "threads": Metric(90.0, 0.10, 0.04),
+}
+NAMES = tuple(METRICS)
+
+
+class Kind(NamedTuple):
+    """A sort of event: whether operators want something done, how often it comes, how long it lasts, what it moves by how many spreads."""
+
+    fault: bool
+    weight: float
+    minutes: tuple[float, float]
+    effects: dict[str, float]
+
+
+# The metric that moves most names the class. cpu_usage and network_in_mb lead a fault and a harmless event each: mixed classes.
+KINDS: dict[str, Kind] = {
+    "disk_filling": Kind(True, 1.0, (30, 55), {"disk_used": 16, "disk_write_latency_ms": 5, "disk_write_mb": 3, "queue_depth": 3}),
+    "slow_disk": Kind(True, 1.2, (24, 45), {"disk_write_latency_ms": 15, "request_latency_ms": 6, "queue_depth": 4, "threads": 4}),
+    "memory_leak": Kind(True, 1.1, (35, 60), {"memory_used": 16, "request_latency_ms": 5, "threads": 4, "cpu_usage": 3}),
+    "bad_release": Kind(True, 1.3, (20, 40), {"error_rate": 14, "request_latency_ms": 6, "requests": -3, "threads": 3}),
+    "stuck_consumer": Kind(True, 1.0, (24, 45), {"queue_depth": 15, "memory_used": 4, "requests": -4, "threads": 5}),
+    "runaway_process": Kind(True, 0.7, (24, 45), {"cpu_usage": 14, "request_latency_ms": 5, "threads": 5, "queue_depth": 3}),
+    "flood": Kind(True, 0.5, (20, 40), {"network_in_mb": 14, "connections": 5, "requests": 5, "cpu_usage": 4}),
+    "batch_job": Kind(False, 0.5, (24, 45), {"cpu_usage": 14, "disk_write_mb": 5, "memory_used": 4, "threads": 4}),
+    "campaign": Kind(False, 0.5, (24, 45), {"network_in_mb": 13, "requests": 6, "connections": 5, "network_out_mb": 5}),
+    "deploy": Kind(False, 1.1, (20, 35), {"connections": 14, "threads": 6, "requests": -4, "memory_used": -4}),
+    "report_export": Kind(False, 1.0, (20, 40), {"network_out_mb": 14, "cpu_usage": 5, "requests": 3, "disk_write_mb": 3}),
+    "backup": Kind(False, 0.0, (25, 45), {"disk_write_mb": 14, "network_out_mb": 5, "disk_write_latency_ms": 4, "cpu_usage": 3}),
+}
+_DRAWN = tuple(name for name, kind in KINDS.items() if kind.weight > 0)
+
+
+class Event(NamedTuple):
+    """Something that happens to one server from `start_ms` to `end_ms` (end excluded)."""
+
+    kind: str
+    start_ms: int
+    end_ms: int
+    strength: float
+
+    @property
+    def fault(self) -> bool:
+        """Whether operators want something done about it."""
+        return KINDS[self.kind].fault
+
+
+class World(Struct, frozen=True):
+    """Servers from the warm-up, in which nothing happens, over `busy_h` hours of events to a quiet end."""
+
+    seed: int
+    busy_h: float
+    servers: int = 60
+    warm_up_h: float = 24.0
+    tail_h: float = 6.0
+    gap_h: float = 3.6
+
+    @property
+    def busy_ms(self) -> int:
+        """When events begin."""
+        return START_MS + round(self.warm_up_h * HOUR_MS)
+
+    @property
+    def quiet_ms(self) -> int:
+        """When the last event has begun."""
+        return self.busy_ms + round(self.busy_h * HOUR_MS)
+
+    @property
+    def steps(self) -> int:
+        """Samples of one server, from the first to the last."""
+        return round((self.warm_up_h + self.busy_h + self.tail_h) * HOUR_MS) // STEP_MS
+
+
+def entity_name(scope: str, server: int) -> str:
+    """Return a server's name in a scope, e.g. `web-04` or, where learning is off, `frozen-web-04`."""
+    name = f"{ROLES[server % len(ROLES)]}-{server:02d}"
+    return name if scope == SCOPE else f"frozen-{name}"
+
+
+def server_of(entity: str) -> int:
+    """Return the server of an entity's name: the inverse of `entity_name`, the same in both scopes."""
+    return int(entity.rpartition("-")[2])
+
+
+@lru_cache(maxsize=1024)
+def events(world: World, server: int) -> tuple[Event, ...]:
+    """Return all events of one server in order of time: a backup every night, and others with exponential gaps between."""
+    backups = tuple(_backups(world, server))
+    found: list[Event] = list(backups)
+    time = float(world.busy_ms)
+    number = 0
+    while True:
+        event = _event(world, server, number, time)
+        if event.start_ms >= world.quiet_ms:
+            return tuple(sorted(found, key=lambda event: event.start_ms))
+        if all(event.end_ms + QUIET_MS <= backup.start_ms or backup.end_ms + QUIET_MS <= event.start_ms for backup in backups):
+            found.append(event)
+        time = float(event.end_ms)
+        number += 1
+
+
+def event_at(world: World, server: int, time_ms: int) -> Event | None:
+    """Return what happens to a server at a moment, if anything."""
+    known = events(world, server)
+    index = bisect_right(known, time_ms, key=lambda event: event.start_ms) - 1
+    return known[index] if index >= 0 and time_ms < known[index].end_ms else None
+
+
+def telemetry(world: World, first: int, last: int) -> FloatArray:
+    """Return the metrics of all servers from step `first` to `last` (excluded), shape (steps, servers, metrics), in the order of `NAMES`."""
+    pieces = []
+    for chunk in range(first // CHUNK_STEPS, -(-last // CHUNK_STEPS)):
+        offset = chunk * CHUNK_STEPS
+        pieces.append(_chunk(world, chunk)[max(0, first - offset) : last - offset])
+    return np.concatenate(pieces)
+
+
+def time_of(step: int) -> int:
+    """Return the event time of a step, milliseconds since 1970."""
+    return START_MS + step * STEP_MS
+
+
+def _event(world: World, server: int, number: int, after_ms: float) -> Event:
+    """Draw the next event of a server: gap, kind, length, strength."""
+    draw = generator(world.seed, f"{server}", f"event {number}")
+    start = after_ms + QUIET_MS + draw.exponential(world.gap_h * HOUR_MS)
+    weights = np.array([KINDS[name].weight for name in _DRAWN])
+    kind = _DRAWN[draw.choice(len(_DRAWN), p=weights / weights.sum())]
+    return Event(kind, int(start), int(start + draw.uniform(*KINDS[kind].minutes) * MINUTE_MS), float(draw.uniform(0.75, 1.35)))
+
+
+def _backups(world: World, server: int) -> Iterator[Event]:
+    """Draw the nightly backups of a server: at its own time after two, within minutes."""
+    own_ms = generator(world.seed, f"{server}", "backup").uniform(0, 2 * HOUR_MS)
+    for day in range(world.steps * STEP_MS // DAY_MS + 1):
+        draw = generator(world.seed, f"{server}", f"backup {day}")
+        start = int(START_MS + day * DAY_MS + BACKUP_HOUR * HOUR_MS + own_ms + draw.uniform(0, 10 * MINUTE_MS))
+        if world.busy_ms <= start < world.quiet_ms:
+            yield Event("backup", start, int(start + draw.uniform(*KINDS["backup"].minutes) * MINUTE_MS), float(draw.uniform(0.75, 1.35)))
+
+
+@lru_cache(maxsize=4)
+def _chunk(world: World, chunk: int) -> FloatArray:
+    """Return twelve hours of all servers, shape (CHUNK_STEPS, servers, metrics)."""
+    values = np.stack([_server_chunk(world, chunk, server) for server in range(world.servers)], axis=1)
+    values.flags.writeable = False
+    return values
+
+
+def _server_chunk(world: World, chunk: int, server: int) -> FloatArray:
+    """Return twelve hours of one server: usual value x load x noise x events, under the ceiling, shape (CHUNK_STEPS, metrics)."""
+    table = np.array(tuple(METRICS.values()))
+    usual, follows, spread, ceiling = table.T
+    own = generator(world.seed, f"{server}", "server")
+    usual = usual * np.exp(own.normal(0, 0.1, len(NAMES)))
+    phase_h = own.normal(0, 0.7)
+    times = time_of(chunk * CHUNK_STEPS) + STEP_MS * np.arange(CHUNK_STEPS)
+    hours = (times - START_MS) / HOUR_MS
+    load = -np.cos(2 * np.pi * (hours - 3.0 - phase_h) / 24)
+    values = usual * np.exp(load[:, None] * follows + spread * _noise(world, chunk, server))
+    for event in events(world, server):
+        if event.start_ms < times[-1] and event.end_ms > times[0]:
+            moves = _course(event, times)[:, None] * _moves(event.kind) * np.hypot(spread, follows / 2)
+            values *= np.where(moves >= 0, 1 + moves, 1 / (1 + np.abs(moves)))
+    return np.round(np.minimum(values, ceiling), 4)
+
+
+def _moves(kind: str) -> FloatArray:
+    """Return the effect of an event on each metric, in spreads."""
+    return np.array([KINDS[kind].effects.get(name, 0.0) for name in NAMES])
+
+
+def _course(event: Event, times: NDArray[np.int64]) -> FloatArray:
+    """Return an event's course in [0, strength]: up within six minutes, down in its last six."""
+    ramp = 6 * MINUTE_MS
+    course = np.minimum((times - event.start_ms) / ramp, (event.end_ms - times) / ramp)
+    return event.strength * np.clip(course, 0.0, 1.0)
+
+
+def _noise(world: World, chunk: int, server: int) -> FloatArray:
+    """Return AR(1) noise of unit variance, shape (CHUNK_STEPS, metrics); it runs on over the edges of chunks."""
+    before = _innovations(world, chunk - 1, server)[-BURN_IN_STEPS:]
+    drawn = np.concatenate([before, _innovations(world, chunk, server)])
+    scale = np.sqrt(1 - PERSISTENCE**2)
+    return np.asarray(lfilter([scale], [1.0, -PERSISTENCE], drawn, axis=0)[BURN_IN_STEPS:])
+
+
+@lru_cache(maxsize=1024)
+def _innovations(world: World, chunk: int, server: int) -> FloatArray:
+    """Draw the noise of one server and chunk, shape (CHUNK_STEPS, metrics)."""
+    return generator(world.seed, f"{server}", f"noise {chunk}").standard_normal((CHUNK_STEPS, len(NAMES)))

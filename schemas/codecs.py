@@ -1,0 +1,48 @@
+"""Bytes to events and back, one decoder a topic; a fault becomes a DecodeError that says where."""
+
+from typing import Any
+
+import msgspec
+
+from schemas import topics
+from schemas.errors import DecodeError
+from schemas.events import (
+    AlignmentEvent, Control, Decision, Feedback, Judgement, Merge, Model, Outcome, Recommendation, Sample, ScenarioEvent,
+)  # fmt: skip
+
+HOUR_MS = 3_600_000
+
+TYPES: dict[str, Any] = {
+    topics.TELEMETRY.name: Sample,
+    topics.SCENARIO.name: ScenarioEvent,
+    topics.DECISION.name: Decision,
+    topics.RECOMMENDATION.name: Recommendation,
+    topics.FEEDBACK.name: Feedback,
+    topics.OUTCOME.name: Outcome,
+    topics.JUDGEMENT.name: Judgement,
+    topics.ALIGNMENT.name: AlignmentEvent,
+    topics.MODEL.name: Model,
+    topics.CONTROL.name: Control,
+    topics.MERGE.name: Merge,
+}
+_DECODERS = {name: msgspec.json.Decoder(kind) for name, kind in TYPES.items()}
+_ENCODER = msgspec.json.Encoder()
+
+
+def encode(event: msgspec.Struct) -> bytes:
+    """Write an event as JSON; the same event gives the same bytes."""
+    return _ENCODER.encode(event)
+
+
+def decode(topic: str, value: bytes | None) -> Any:
+    """Read the event of one record of a topic.
+
+    Raises:
+        DecodeError: the value is absent, is not JSON, or is not what `schemas.events` describes.
+    """
+    if value is None:
+        raise DecodeError(f"{topic}: a record without a value; send the JSON of {topic} as docs/events.md shows")
+    try:
+        return _DECODERS[topic].decode(value)
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
+        raise DecodeError(f"{topic}: {error}; value starts with {value[:80]!r}") from error

@@ -1,0 +1,448 @@
+"""The events of every topic, version 1, as msgspec structs; JSON on the wire, times in milliseconds since 1970 UTC.
+
+`v1` changes only by adding fields with defaults: `schemas/examples/` keeps events of every version, and a test decodes them.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+Name = Annotated[str, Meta(min_length=1, max_length=249)]
+Note = Annotated[str, Meta(max_length=4000)]
+# 1970-01-01 to 2199: a time outside is a unit error (seconds, nanoseconds), not a time.
+TimeMs = Annotated[int, Meta(ge=0, le=7_258_118_400_000)]
+Unit = Annotated[float, Meta(ge=0.0, le=1.0)]
+Positions = dict[str, int]
+
+
+class Status(StrEnum):
+    """What became of a scenario."""
+
+    SURFACED = "surfaced"
+    WITHHELD = "withheld"
+    BLOCKED = "blocked"
+
+
+class Reason(StrEnum):
+    """Why a decision has its status."""
+
+    PASSED = "passed"
+    BELOW_THRESHOLD = "below_threshold"
+    COOLDOWN = "cooldown"
+    BUDGET = "budget"
+    EXPLORATION = "exploration"
+    POLICY = "policy"
+
+
+class Life(StrEnum):
+    """The life of a surfaced decision."""
+
+    OPENED = "opened"
+    UPDATED = "updated"
+    ANSWERED = "answered"
+    CLEARED = "cleared"
+    EXPIRED = "expired"
+
+
+class Answer(StrEnum):
+    """What an operator says to a recommendation; `retract` takes the operator's standing answer back."""
+
+    OVERRIDE = "override"
+    LIKE = "like"
+    NEUTRAL = "neutral"
+    RETRACT = "retract"
+
+
+class Verdict(StrEnum):
+    """What an outcome says of an entity's interval."""
+
+    INCIDENT = "incident"
+    NONE = "none"
+
+
+class Command(StrEnum):
+    """Control commands; `resume` undoes kill and freeze."""
+
+    KILL = "kill"
+    RESUME = "resume"
+    FREEZE = "freeze"
+
+
+class Sample(Struct, frozen=True):
+    """One measurement of one entity; a metric of null is missing."""
+
+    entity: Name
+    time_ms: TimeMs
+    metrics: dict[Name, float | None]
+    scope: Name | None = None
+
+
+class Symptom(Struct, frozen=True):
+    """One metric that is unusual: `label` is what classes pool by, `usual` its running mean, `z` its deviation in spreads."""
+
+    metric: str
+    label: str
+    shape: Literal["level", "spike", "variance", "flat"]
+    direction: Literal["up", "down"]
+    z: float
+    value: float
+    usual: float
+
+
+class Action(Struct, frozen=True):
+    """One action of the catalogue: how many entities it touches, and whether it can be undone."""
+
+    name: Name
+    blast_radius: Annotated[int, Meta(ge=0)]
+    reversible: bool
+    description: str = ""
+
+
+class Scenario(Struct, frozen=True, tag_field="kind", tag="scenario"):
+    """Something is happening at an entity, and an action might help."""
+
+    id: str
+    scope: Name
+    entity: Name
+    time_ms: TimeMs
+    scenario_class: str
+    score: float
+    symptoms: tuple[Symptom, ...]
+    action: Action
+    features: dict[str, float]
+    detector_scores: dict[str, float]
+    symptom_start_ms: TimeMs
+    excerpt: dict[str, list[float | None]]
+    excerpt_times_ms: list[int]
+    peers_alike: int
+    peers_seen: int
+    parents: tuple[str, ...]
+
+
+class Cleared(Struct, frozen=True, tag_field="kind", tag="cleared"):
+    """An entity has shown nothing unusual for the clearing time (60 min)."""
+
+    id: str
+    scope: Name
+    entity: Name
+    time_ms: TimeMs
+    parents: tuple[str, ...]
+
+
+class Heartbeat(Struct, frozen=True, tag_field="kind", tag="heartbeat"):
+    """Telemetry time of a scope as one encoder task sees it, and what its samples of the scope came to so far."""
+
+    id: str
+    scope: Name
+    time_ms: TimeMs
+    samples: int
+    repeated: int
+    out_of_order: int
+    entities: int
+
+
+ScenarioEvent = Scenario | Cleared | Heartbeat
+
+
+class ClassHistory(Struct, frozen=True):
+    """What a class had been answered before the decision."""
+
+    answers: int = 0
+    likes: int = 0
+    overrides: int = 0
+    outcomes: int = 0
+
+
+class PolicyVerdict(Struct, frozen=True):
+    """What the safety policy said, by which rules, over which facts."""
+
+    allowed: bool
+    rules: tuple[str, ...]
+    facts: dict[str, bool | int | float | str]
+    error: str | None = None
+
+
+class BudgetState(Struct, frozen=True):
+    """Override budget before the decision, in overrides; `open` recommendations hold one unit each."""
+
+    trusted: float
+    raw: float
+    open: int
+
+
+class ChannelState(Struct, frozen=True):
+    """A source's two coins as of now: P(like | wanted), P(override | unwanted)."""
+
+    alpha: float
+    beta: float
+
+
+class Decision(Struct, frozen=True):
+    """One scenario decided: everything that led to it, so that it can be explained and replayed."""
+
+    id: str
+    scenario: str
+    scope: Name
+    entity: Name
+    scenario_class: str
+    time_ms: TimeMs
+    decided_ms: TimeMs
+    status: Status
+    reason: Reason
+    confidence: float
+    model_output: float
+    offset: float
+    information: float
+    draw_information: float
+    selector: str
+    draw: float | None
+    threshold: float
+    propensity: float
+    contributions: dict[str, float]
+    features: dict[str, float]
+    history: ClassHistory
+    verdict: PolicyVerdict
+    budget: BudgetState
+    channels: dict[str, ChannelState]
+    action: Action
+    symptoms: tuple[Symptom, ...]
+    versions: dict[str, str]
+    positions: Positions
+    window: int
+
+
+class StandingAnswer(Struct, frozen=True):
+    """The answer of one operator that stands at the moment."""
+
+    operator: Name
+    kind: Answer
+    revision: int
+    time_ms: TimeMs
+    team: str | None = None
+    reason: str | None = None
+    note: str | None = None
+    counter_proposal: str | None = None
+
+
+class Recommendation(Struct, frozen=True):
+    """A surfaced decision at one moment of its life; `id` is the decision's."""
+
+    id: str
+    life: Life
+    scope: Name
+    entity: Name
+    scenario_class: str
+    time_ms: TimeMs
+    opened_ms: TimeMs
+    deadline_ms: TimeMs
+    summary: str
+    action: Action
+    symptoms: tuple[Symptom, ...]
+    confidence: float
+    threshold: float
+    repeats: int
+    peers_alike: int
+    answers: tuple[StandingAnswer, ...]
+    positions: Positions
+    late: bool = False
+
+
+class Feedback(Struct, frozen=True):
+    """One operator's answer to one recommendation; the record's key is the recommendation's own key (its scope)."""
+
+    decision: Name
+    operator: Name
+    kind: Answer
+    time_ms: TimeMs
+    revision: Annotated[int, Meta(ge=1)] = 1
+    team: Name | None = None
+    reason: Name | None = None
+    note: Note | None = None
+    counter_proposal: Name | None = None
+
+
+class Outcome(Struct, frozen=True):
+    """A verdict on an entity from `start_ms` to `end_ms` (end excluded), from a ticketing system or a review; the key is the scope."""
+
+    entity: Name
+    start_ms: TimeMs
+    end_ms: TimeMs
+    verdict: Verdict
+    time_ms: TimeMs
+    source: Name = "outcome"
+    reward_minutes: float | None = None
+
+
+class JudgedAnswer(Struct, frozen=True):
+    """One answer as it was applied: channel and trust of its source then, target y, and how far it moved the class (logit)."""
+
+    source: Name
+    kind: str
+    time_ms: TimeMs
+    alpha: float
+    beta: float
+    weight: float
+    target: float | None
+    moved: float
+    team: str | None = None
+
+
+class Judgement(Struct, frozen=True):
+    """A closed decision: what the answers to it came to; a later outcome writes the next revision."""
+
+    decision: str
+    revision: int
+    scope: Name
+    entity: Name
+    scenario_class: str
+    time_ms: TimeMs
+    decided_ms: TimeMs
+    status: Status
+    closed_by: Literal["answer", "silence", "outcome"]
+    features: dict[str, float]
+    model: str
+    model_output: float
+    confidence: float
+    propensity: float
+    target: float | None
+    weight: float
+    answers: tuple[JudgedAnswer, ...]
+    positions: Positions
+
+
+class Rate(Struct, frozen=True):
+    """A Bernoulli rate with an interval that holds at every moment (97.5 %)."""
+
+    events: int
+    trials: int
+    low: float
+    high: float
+
+
+class LossWindow(Struct, frozen=True, tag_field="kind", tag="window"):
+    """Alignment loss of one window of a scope (`closed`) or of its whole past (`window` = -1)."""
+
+    id: str
+    scope: Name
+    time_ms: TimeMs
+    window: int
+    scenarios: int
+    surfaced: int
+    withheld: int
+    blocked: int
+    answers: dict[str, int]
+    override_given_answered: Rate
+    miss_given_outcome: Rate
+    loss: float | None
+    loss_low: float
+    loss_high: float
+    paper_loss: float | None
+    paper_loss_floor: float | None
+    overrides_per_surfaced: float | None
+    overrides_per_answered: float | None
+    overrides_per_scenario: float | None
+    reward_minutes: float
+    positions: Positions
+
+
+class ThresholdRow(Struct, frozen=True):
+    """What one threshold would have had, of the answers and outcomes so far."""
+
+    threshold: float
+    surfaced: int
+    known: int
+    overrides: int
+    misses: int
+    alpha: float
+    beta: float
+
+
+class ThresholdTable(Struct, frozen=True, tag_field="kind", tag="thresholds"):
+    """The five arms of a scope and their posteriors; `known` of `surfaced` tells the coverage."""
+
+    id: str
+    scope: Name
+    time_ms: TimeMs
+    window: int
+    scenarios: int
+    rows: tuple[ThresholdRow, ...]
+    positions: Positions
+
+
+class SourceTrust(Struct, frozen=True):
+    """Trust in one source: its two coins, weight, counts."""
+
+    source: Name
+    alpha: float
+    beta: float
+    weight: float
+    answers: int
+    overrides: int
+    quarantined: bool = False
+
+
+class TrustSummary(Struct, frozen=True, tag_field="kind", tag="trust"):
+    """Trust by source, and the override budget that follows from it."""
+
+    id: str
+    scope: Name
+    time_ms: TimeMs
+    window: int
+    sources: tuple[SourceTrust, ...]
+    budget: BudgetState
+    positions: Positions
+
+
+class Alarm(Struct, frozen=True, tag_field="kind", tag="alarm"):
+    """Something that a person should look at; `raised` false takes it back."""
+
+    id: str
+    scope: Name
+    time_ms: TimeMs
+    name: str
+    raised: bool
+    detail: str
+    positions: Positions
+
+
+AlignmentEvent = LossWindow | ThresholdTable | TrustSummary | Alarm
+
+
+class Control(Struct, frozen=True):
+    """A command to one scope, or to all (`scope` absent, one record in every partition)."""
+
+    command: Command
+    time_ms: TimeMs
+    by: Name
+    scope: Name | None = None
+    subject: str = ""
+    reason: str = ""
+
+
+class Model(Struct, frozen=True):
+    """A linear model over named features: f(x) = intercept + sum of weights[name] * x[name], in logit."""
+
+    id: Name
+    scope: Name
+    time_ms: TimeMs
+    intercept: float
+    weights: dict[str, float]
+    parent: str | None = None
+    evaluation: dict[str, float] = field(default_factory=dict)
+
+
+class MergeStep(Struct, frozen=True, array_like=True):
+    """One block: its topic, first offset and next position; the blocks of a task in the order in which it took them."""
+
+    topic: str
+    start: int
+    next: int
+
+
+class Merge(Struct, frozen=True):
+    """The blocks of one transaction of one task, in order: what makes a replay exact where topics meet."""
+
+    group: str
+    partition: int
+    steps: tuple[MergeStep, ...]

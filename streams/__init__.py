@@ -1,0 +1,1 @@
+"""How it moves: topology, engine, embedded servers, serving and the command line."""

@@ -1,0 +1,243 @@
+"""The read model: which keys it has in Redis, and what a record changes in them.
+
+Every key starts with the application's name and a colon (`npo:`); `clear` removes these and no others.
+
+| key | type | holds |
+|---|---|---|
+| `positions` | hash | `<topic>:<partition>` to the next offset to read; `cluster` and `version` say what the positions belong to |
+| `clock` | sorted set | scopes by their event time: the largest `time_ms` seen |
+| `scope:<scope>` | hash | counts (`surfaced`, `withheld`, `blocked`, `override`, `like`, `neutral`, `skipped`, `answered`, `overridden`) and, as JSON, the latest `past` (loss over the whole past), `window`, `thresholds`, `trust`, `model` |
+| `alarms:<scope>` | hash | alarms that are raised, by name, JSON |
+| `open:<scope>` | sorted set | ids of recommendations that wait for an answer, by the time they were opened |
+| `recommendation:<id>` | string | the recommendation as it stands, JSON |
+| `decision:<id>` | string | the decision, JSON |
+| `judgement:<id>` | string | the latest judgement of the decision, JSON |
+| `recommendations:<scope>`, `decisions:<scope>`, `judgements:<scope>` | sorted set | the ids of the above that are held, by the offset of their first record |
+| `control` | hash | `<scope>:<partition>`, `*` for all scopes, to what is in force there, JSON: `killed`, `frozen` and the last command |
+
+Of recommendations, decisions and judgements each scope holds the newest 10,000 (`HELD_MAX`); later records of one that has dropped
+out change nothing. Records of one topic and partition are folded in their order; how topics and partitions interleave, and how records
+are cut into batches, makes no difference: what is rebuilt equals what was kept up to date.
+"""  # noqa: E501 - a table's row is one line
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import msgspec
+from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
+
+from schemas import codecs
+from schemas.events import (
+    Alarm, Command, Control, Decision, Judgement, Life, LossWindow, Model, Recommendation, ThresholdTable, TrustSummary,
+)  # fmt: skip
+from streams.serving.tally import WHOLE_PAST, is_open, standing_counts
+
+# Counts one up with every change of keys or meanings: a read model of another version is rebuilt.
+VERSION = 1
+HELD_MAX = 10_000
+READ = ("recommendation", "decision", "judgement", "alignment", "model", "control")
+HOLDING = {"recommendation", "decision", "judgement"}
+ALL_SCOPES = "*"
+SCAN_COUNT = 1_000
+
+
+class Entry(NamedTuple):
+    """One record to fold: where it stands, its bytes, and its event."""
+
+    topic: str
+    partition: int
+    offset: int
+    value: bytes
+    event: Any
+
+
+class Force(msgspec.Struct):
+    """What is in force in one scope, or in all, as one partition was told."""
+
+    killed: bool = False
+    frozen: bool = False
+    command: str = ""
+    by: str = ""
+    reason: str = ""
+    time_ms: int = 0
+
+    def after(self, control: Control) -> "Force":
+        """Return what is in force after a command; `resume` undoes kill and freeze."""
+        resumed = control.command is Command.RESUME
+        return Force(
+            killed=not resumed and (self.killed or control.command is Command.KILL),
+            frozen=not resumed and (self.frozen or control.command is Command.FREEZE),
+            command=control.command.value,
+            by=control.by,
+            reason=control.reason,
+            time_ms=control.time_ms,
+        )
+
+
+@dataclass
+class Held:
+    """The ids that one scope holds of one kind: the oldest few, which may have to go, and the number of all."""
+
+    size: int
+    oldest: deque[str]
+
+
+@dataclass
+class Changes:
+    """What a batch of records changes: read what it needs, fold the records, write all of it in one transaction.
+
+    Attributes:
+        prefix: What every key starts with, without the colon.
+        held_max: How many recommendations, decisions and judgements each scope holds.
+        strings: New values by key; None deletes.
+        fields: New values of hashes by key and field; None deletes.
+        counts: What to add to counts, by scope and name.
+        members: New scores of sorted sets by key and member; None removes.
+        clocks: Largest event time of the batch by scope.
+    """
+
+    prefix: str
+    held_max: int = HELD_MAX
+    strings: dict[str, bytes | None] = field(default_factory=dict)
+    fields: dict[tuple[str, str], bytes | None] = field(default_factory=dict)
+    counts: dict[str, Counter[str]] = field(default_factory=dict)
+    members: dict[tuple[str, str], float | None] = field(default_factory=dict)
+    clocks: dict[str, int] = field(default_factory=dict)
+    _strings_before: dict[str, bytes | None] = field(default_factory=dict)
+    _fields_before: dict[tuple[str, str], bytes | None] = field(default_factory=dict)
+    _held: dict[str, Held] = field(default_factory=dict)
+
+    async def read(self, redis: Redis, entries: list[Entry]) -> None:
+        """Read what folding the entries needs to know: strings as they stand, the oldest that are held, what is in force."""
+        strings = sorted({self.string_key(entry) for entry in entries if entry.topic in HOLDING})
+        held = Counter(self.key(f"{entry.topic}s", entry.event.scope) for entry in entries if entry.topic in HOLDING)
+        forces = sorted({self.force_place(entry) for entry in entries if entry.topic == "control"})
+        async with redis.pipeline(transaction=False) as pipe:
+            for key in strings:
+                pipe.get(key)
+            for place in forces:
+                pipe.hget(*place)
+            for key, added in held.items():
+                pipe.zcard(key)
+                pipe.zrange(key, 0, added - 1)
+            answers = iter(await pipe.execute())
+        self._strings_before = {key: next(answers) for key in strings}
+        self._fields_before = {place: next(answers) for place in forces}
+        self._held = {key: Held(next(answers), deque(name.decode() for name in next(answers))) for key in held}
+
+    def fold(self, entry: Entry) -> None:
+        """Fold one record in."""
+        event = entry.event
+        if entry.topic not in {"control", "model"}:
+            self.clocks[event.scope] = max(self.clocks.get(event.scope, 0), event.time_ms)
+        match event:
+            case Recommendation() | Decision() | Judgement():
+                self._fold_held(entry)
+            case Alarm():
+                self.fields[self.key("alarms", event.scope), event.name] = entry.value if event.raised else None
+            case LossWindow():
+                self.fields[self.key("scope", event.scope), "past" if event.window == WHOLE_PAST else "window"] = entry.value
+            case ThresholdTable():
+                self.fields[self.key("scope", event.scope), "thresholds"] = entry.value
+            case TrustSummary():
+                self.fields[self.key("scope", event.scope), "trust"] = entry.value
+            case Model():
+                self.fields[self.key("scope", event.scope), "model"] = entry.value
+            case Control():
+                place = self.force_place(entry)
+                before = self.fields.get(place, self._fields_before.get(place))
+                force = msgspec.json.decode(before, type=Force) if before else Force()
+                self.fields[place] = msgspec.json.encode(force.after(event))
+
+    def write(self, pipe: Pipeline) -> None:
+        """Queue the changes."""
+        for key, value in self.strings.items():
+            pipe.delete(key) if value is None else pipe.set(key, value)
+        for (key, name), value in self.fields.items():
+            pipe.hdel(key, name) if value is None else pipe.hset(key, name, value)
+        for (key, member), score in self.members.items():
+            pipe.zrem(key, member) if score is None else pipe.zadd(key, {member: score})
+        for scope, counts in self.counts.items():
+            for name, change in counts.items():
+                if change:
+                    pipe.hincrby(self.key("scope", scope), name, change)
+        if self.clocks:
+            pipe.zadd(self.key("clock"), self.clocks, gt=True)
+
+    def key(self, *parts: str) -> str:
+        """Return the key of a part of the read model."""
+        return ":".join((self.prefix, *parts))
+
+    def string_key(self, entry: Entry) -> str:
+        """Return the key under which a recommendation, decision or judgement is held."""
+        return self.key(entry.topic, decision_of(entry.event))
+
+    def force_place(self, entry: Entry) -> tuple[str, str]:
+        """Return key and field of what a control record changes."""
+        return self.key("control"), f"{entry.event.scope or ALL_SCOPES}:{entry.partition}"
+
+    def _fold_held(self, entry: Entry) -> None:
+        """Fold a recommendation, decision or judgement in; one that is not held and is no first record changes nothing."""
+        event, key = entry.event, self.string_key(entry)
+        before = self.strings.get(key, self._strings_before.get(key))
+        if before is None:
+            if not is_first(event):
+                return
+            self._hold(entry)
+        # Holding it may just have dropped it: with room for none, nothing is held.
+        if key not in self.strings or self.strings[key] is not None:
+            self.strings[key] = entry.value
+        counts = self.counts.setdefault(event.scope, Counter())
+        if isinstance(event, Decision):
+            counts[event.status.value] += 1
+        if isinstance(event, Recommendation):
+            place = self.key("open", event.scope), event.id
+            self.members[place] = event.opened_ms if is_open(event) else None
+            # A late answer counts for trust only: what was counted stays.
+            if not event.late:
+                counts.update(standing_counts(event))
+                counts.subtract(standing_counts(codecs.decode(entry.topic, before) if before else None))
+
+    def _hold(self, entry: Entry) -> None:
+        """Hold one more of a scope's recommendations, decisions or judgements, and drop the oldest where there are too many."""
+        key = self.key(f"{entry.topic}s", entry.event.scope)
+        held, name = self._held[key], decision_of(entry.event)
+        held.size += 1
+        held.oldest.append(name)
+        self.members[key, name] = entry.offset
+        if held.size > self.held_max:
+            held.size -= 1
+            oldest = held.oldest.popleft()
+            self.members[key, oldest] = None
+            self.strings[self.key(entry.topic, oldest)] = None
+            if entry.topic == "recommendation":
+                self.members[self.key("open", entry.event.scope), oldest] = None
+
+
+def decision_of(event: Recommendation | Decision | Judgement) -> str:
+    """Return the id of the decision that a record is about."""
+    return event.decision if isinstance(event, Judgement) else event.id
+
+
+def is_first(event: Recommendation | Decision | Judgement) -> bool:
+    """Tell whether a record is the first of its decision in its topic."""
+    if isinstance(event, Recommendation):
+        return event.life is Life.OPENED
+    return isinstance(event, Decision) or event.revision == 1
+
+
+async def clear(redis: Redis, prefix: str) -> None:
+    """Remove the read model: its positions first, so that one half removed is never taken for a whole one."""
+    await redis.delete(f"{prefix}:positions")
+    keys = []
+    # Names may hold what SCAN takes for a pattern.
+    pattern = "".join(f"\\{letter}" if letter in "*?[]^\\" else letter for letter in prefix)
+    async for key in redis.scan_iter(match=f"{pattern}:*", count=SCAN_COUNT):
+        keys.append(key)
+        if len(keys) == SCAN_COUNT:
+            await redis.unlink(*keys)
+            keys.clear()
+    if keys:
+        await redis.unlink(*keys)

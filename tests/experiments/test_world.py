@@ -1,0 +1,103 @@
+"""What the simulated world must hold."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from experiments.world import (
+    FROZEN_SCOPE,
+    KINDS,
+    METRICS,
+    NAMES,
+    QUIET_MS,
+    SCOPE,
+    World,
+    entity_name,
+    event_at,
+    events,
+    server_of,
+    telemetry,
+    time_of,
+)
+
+SMALL = World(seed=5, busy_h=48, servers=6)
+steps = st.integers(0, SMALL.steps - 1)
+
+
+@settings(max_examples=20)
+@given(steps, steps)
+def test_any_slice_is_the_same_bytes(one: int, other: int) -> None:
+    """A slice made alone equals the same slice of the whole."""
+    first, last = min(one, other), max(one, other) + 1
+    assert telemetry(SMALL, first, last).tobytes() == telemetry(SMALL, 0, SMALL.steps)[first:last].tobytes()
+
+
+def test_a_server_does_not_depend_on_how_many_there_are() -> None:
+    """A server's telemetry and events are its own: more servers beside it change nothing."""
+    more = World(seed=5, busy_h=48, servers=8)
+    assert telemetry(more, 400, 1200)[:, :6].tobytes() == telemetry(SMALL, 400, 1200).tobytes()
+    assert all(events(more, server) == events(SMALL, server) for server in range(6))
+
+
+def test_another_seed_is_another_world() -> None:
+    """Seeds matter, to noise and to events."""
+    other = World(seed=6, busy_h=48, servers=6)
+    assert not np.any(np.all(telemetry(other, 0, 50) == telemetry(SMALL, 0, 50), axis=(0, 1)))
+    assert events(other, 0) != events(SMALL, 0)
+
+
+def test_both_scopes_are_the_same_servers() -> None:
+    """Names in the two scopes differ, and lead to the same server."""
+    for server in range(SMALL.servers):
+        names = {entity_name(SCOPE, server), entity_name(FROZEN_SCOPE, server)}
+        assert len(names) == 2
+        assert {server_of(name) for name in names} == {server}
+
+
+def test_nothing_happens_in_warm_up_and_tail() -> None:
+    """Every event begins after the warm-up and before the quiet end, and ends before the telemetry does."""
+    for server in range(SMALL.servers):
+        for event in events(SMALL, server):
+            assert SMALL.busy_ms <= event.start_ms < SMALL.quiet_ms
+            assert event.start_ms < event.end_ms < time_of(SMALL.steps)
+
+
+def test_events_of_one_server_keep_apart() -> None:
+    """Two hours lie between any two events of one server, backups included."""
+    for server in range(SMALL.servers):
+        known = events(SMALL, server)
+        assert len(known) > 4
+        assert all(after.start_ms - before.end_ms >= QUIET_MS for before, after in zip(known, known[1:], strict=False))
+
+
+def test_event_at_is_what_happens_then() -> None:
+    """An event is found from its first moment to its last, and nothing outside."""
+    for event in events(SMALL, 2):
+        assert event_at(SMALL, 2, event.start_ms) == event == event_at(SMALL, 2, event.end_ms - 1)
+        assert event_at(SMALL, 2, event.start_ms - 1) is None
+        assert event_at(SMALL, 2, event.end_ms) is None
+
+
+def test_events_move_their_leading_metric_most() -> None:
+    """In the middle of an event the metric that names its class is the one furthest from its usual values."""
+    world = World(seed=5, busy_h=96, servers=12)
+    whole = telemetry(world, 0, world.steps)
+    calm = whole[: (world.busy_ms - time_of(0)) // (time_of(1) - time_of(0))]
+    right = total = 0
+    for server in range(world.servers):
+        usual, spread = calm[:, server].mean(axis=0), calm[:, server].std(axis=0)
+        for event in events(world, server):
+            step = ((event.start_ms + event.end_ms) // 2 - time_of(0)) // (time_of(1) - time_of(0))
+            effects = KINDS[event.kind].effects
+            total += 1
+            right += NAMES[int(np.argmax(np.abs(whole[step, server] - usual) / spread))] == max(effects, key=lambda name: abs(effects[name]))
+    assert total > 200
+    assert right > 0.95 * total
+
+
+def test_values_are_possible() -> None:
+    """No metric is negative or above its ceiling, none is missing."""
+    whole = telemetry(SMALL, 0, SMALL.steps)
+    assert np.all(np.isfinite(whole))
+    assert np.all(whole > 0)
+    assert np.all(whole <= np.array([metric.ceiling for metric in METRICS.values()]))
