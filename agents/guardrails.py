@@ -158,8 +158,8 @@ def _compile(rule: Rule) -> cel.Program:
     for which in (0, 1):
         sample = {group: {name: _SAMPLES[kind][which] for name, kind in kinds.items()} for group, kinds in DECLARED.items()}
         _, fault = _run(program, cel.Context(sample))
-        # A division by zero depends on the made-up values; a wrong type does not.
-        if fault is not None and not fault.startswith("ZeroDivisionError"):
+        # A division by zero or an overflow depends on the made-up values; a wrong type does not.
+        if fault is not None and not fault.startswith(("ZeroDivisionError", "OverflowError")):
             raise SettingsError(f"rule {rule.name!r}: {fault}; deny_if is {rule.deny_if!r}")
     return program
 

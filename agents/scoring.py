@@ -54,7 +54,8 @@ def contributions(features: Mapping[str, float], weights: Mapping[str, float]) -
 
 def confidence(model_output: Number, offset: Number) -> Number:
     """Return R(x, c) = sigma(f(x) + b_c), kept inside the open interval (0, 1)."""
-    return np.clip(expit(np.asarray(model_output) + offset), CONFIDENCE_EDGE, 1 - CONFIDENCE_EDGE)[()]
+    inside: Number = np.clip(expit(np.asarray(model_output) + offset), CONFIDENCE_EDGE, 1 - CONFIDENCE_EDGE)[()]
+    return inside
 
 
 def cap(class_answers: Number, source_answers: Number) -> Number:

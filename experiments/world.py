@@ -30,6 +30,7 @@ SCOPE = "shop"
 FROZEN_SCOPE = "shop-frozen"
 SCOPES = (SCOPE, FROZEN_SCOPE)
 ROLES = ("web", "app", "db", "queue")
+BACKED_UP = frozenset({"db", "queue"})
 
 # AR(1) noise by a recursion that starts at zero this many steps before its chunk: what was before weighs 10^-8.
 PERSISTENCE = 0.7
@@ -62,7 +63,6 @@ METRICS: dict[str, Metric] = {
     "network_out_mb": Metric(55.0, 0.28, 0.08),
     "queue_depth": Metric(30.0, 0.20, 0.12),
     "connections": Metric(180.0, 0.22, 0.06),
-    "threads": Metric(90.0, 0.10, 0.04),
 }
 NAMES = tuple(METRICS)
 
@@ -78,18 +78,18 @@ class Kind(NamedTuple):
 
 # The metric that moves most names the class. cpu_usage and network_in_mb lead a fault and a harmless event each: mixed classes.
 KINDS: dict[str, Kind] = {
-    "disk_filling": Kind(True, 1.0, (30, 55), {"disk_used": 16, "disk_write_latency_ms": 5, "disk_write_mb": 3, "queue_depth": 3}),
-    "slow_disk": Kind(True, 1.2, (24, 45), {"disk_write_latency_ms": 15, "request_latency_ms": 6, "queue_depth": 4, "threads": 4}),
-    "memory_leak": Kind(True, 1.1, (35, 60), {"memory_used": 16, "request_latency_ms": 5, "threads": 4, "cpu_usage": 3}),
-    "bad_release": Kind(True, 1.3, (20, 40), {"error_rate": 14, "request_latency_ms": 6, "requests": -3, "threads": 3}),
-    "stuck_consumer": Kind(True, 1.0, (24, 45), {"queue_depth": 15, "memory_used": 4, "requests": -4, "threads": 5}),
-    "runaway_process": Kind(True, 0.7, (24, 45), {"cpu_usage": 14, "request_latency_ms": 5, "threads": 5, "queue_depth": 3}),
-    "flood": Kind(True, 0.5, (20, 40), {"network_in_mb": 14, "connections": 5, "requests": 5, "cpu_usage": 4}),
-    "batch_job": Kind(False, 0.5, (24, 45), {"cpu_usage": 14, "disk_write_mb": 5, "memory_used": 4, "threads": 4}),
-    "campaign": Kind(False, 0.5, (24, 45), {"network_in_mb": 13, "requests": 6, "connections": 5, "network_out_mb": 5}),
-    "deploy": Kind(False, 1.1, (20, 35), {"connections": 14, "threads": 6, "requests": -4, "memory_used": -4}),
-    "report_export": Kind(False, 1.0, (20, 40), {"network_out_mb": 14, "cpu_usage": 5, "requests": 3, "disk_write_mb": 3}),
-    "backup": Kind(False, 0.0, (25, 45), {"disk_write_mb": 14, "network_out_mb": 5, "disk_write_latency_ms": 4, "cpu_usage": 3}),
+    "disk_filling": Kind(True, 1.1, (30, 55), {"disk_used": 30, "disk_write_latency_ms": 14, "disk_write_mb": 9, "queue_depth": 9, "request_latency_ms": 8}),
+    "slow_disk": Kind(True, 1.3, (24, 45), {"disk_write_latency_ms": 30, "request_latency_ms": 14, "queue_depth": 10, "cpu_usage": 8, "requests": -8}),
+    "memory_leak": Kind(True, 1.2, (35, 60), {"memory_used": 30, "request_latency_ms": 14, "cpu_usage": 9, "requests": -8, "error_rate": 8}),
+    "bad_release": Kind(True, 1.6, (20, 40), {"error_rate": 30, "request_latency_ms": 14, "requests": -10, "network_out_mb": -9, "queue_depth": 8}),
+    "stuck_consumer": Kind(True, 1.2, (24, 45), {"queue_depth": 30, "memory_used": 14, "requests": -9, "network_out_mb": -9, "error_rate": 8}),
+    "runaway_process": Kind(True, 0.7, (24, 45), {"cpu_usage": 30, "request_latency_ms": 14, "memory_used": 9, "queue_depth": 8, "error_rate": 6}),
+    "flood": Kind(True, 0.5, (20, 40), {"network_in_mb": 30, "connections": 14, "requests": 10, "cpu_usage": 9, "request_latency_ms": 8}),
+    "batch_job": Kind(False, 0.4, (24, 45), {"cpu_usage": 30, "disk_write_mb": 14, "memory_used": 10, "network_in_mb": 9, "disk_write_latency_ms": 8}),
+    "campaign": Kind(False, 0.4, (24, 45), {"network_in_mb": 30, "requests": 14, "connections": 12, "network_out_mb": 10, "cpu_usage": 8}),
+    "deploy": Kind(False, 0.9, (20, 35), {"connections": 30, "memory_used": -14, "requests": -10, "cpu_usage": 9, "network_in_mb": 8}),
+    "report_export": Kind(False, 0.8, (20, 40), {"network_out_mb": 30, "cpu_usage": 14, "disk_write_mb": 10, "requests": 8, "memory_used": 8}),
+    "backup": Kind(False, 0.0, (25, 45), {"disk_write_mb": 30, "network_out_mb": 14, "disk_write_latency_ms": 10, "cpu_usage": 8, "network_in_mb": 8}),
 }
 _DRAWN = tuple(name for name, kind in KINDS.items() if kind.weight > 0)
 
@@ -147,7 +147,7 @@ def server_of(entity: str) -> int:
 
 @lru_cache(maxsize=1024)
 def events(world: World, server: int) -> tuple[Event, ...]:
-    """Return all events of one server in order of time: a backup every night, and others with exponential gaps between."""
+    """Return all events of one server in order of time: a backup every night where there is data, and others with exponential gaps between."""
     backups = tuple(_backups(world, server))
     found: list[Event] = list(backups)
     time = float(world.busy_ms)
@@ -193,7 +193,9 @@ def _event(world: World, server: int, number: int, after_ms: float) -> Event:
 
 
 def _backups(world: World, server: int) -> Iterator[Event]:
-    """Draw the nightly backups of a server: at its own time after two, within minutes."""
+    """Draw the nightly backups of a server that keeps data: at its own time after two, within minutes."""
+    if ROLES[server % len(ROLES)] not in BACKED_UP:
+        return
     own_ms = generator(world.seed, f"{server}", "backup").uniform(0, 2 * HOUR_MS)
     for day in range(world.steps * STEP_MS // DAY_MS + 1):
         draw = generator(world.seed, f"{server}", f"backup {day}")
@@ -234,10 +236,9 @@ def _moves(kind: str) -> FloatArray:
 
 
 def _course(event: Event, times: NDArray[np.int64]) -> FloatArray:
-    """Return an event's course in [0, strength]: up within six minutes, down in its last six."""
-    ramp = 6 * MINUTE_MS
-    course = np.minimum((times - event.start_ms) / ramp, (event.end_ms - times) / ramp)
-    return event.strength * np.clip(course, 0.0, 1.0)
+    """Return an event's course in [0, strength]: there at once, and gone within its last six minutes."""
+    course = np.clip((event.end_ms - times) / (6 * MINUTE_MS), 0.0, 1.0)
+    return event.strength * np.where(times >= event.start_ms, course, 0.0)
 
 
 def _noise(world: World, chunk: int, server: int) -> FloatArray:

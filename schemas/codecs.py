@@ -7,7 +7,17 @@ import msgspec
 from schemas import topics
 from schemas.errors import DecodeError
 from schemas.events import (
-    AlignmentEvent, Control, Decision, Feedback, Judgement, Merge, Model, Outcome, Recommendation, Sample, ScenarioEvent,
+    AlignmentEvent,
+    Control,
+    Decision,
+    Feedback,
+    Judgement,
+    Merge,
+    Model,
+    Outcome,
+    Recommendation,
+    Sample,
+    ScenarioEvent,
 )  # fmt: skip
 
 HOUR_MS = 3_600_000
@@ -34,7 +44,7 @@ def encode(event: msgspec.Struct) -> bytes:
     return _ENCODER.encode(event)
 
 
-def decode(topic: str, value: bytes | None) -> Any:
+def decode(topic: str, value: bytes | None) -> Any:  # noqa: ANN401  # one of TYPES, known by the topic alone
     """Read the event of one record of a topic.
 
     Raises:

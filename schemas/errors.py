@@ -1,20 +1,20 @@
 """Every error that the project raises on purpose, as one tree.
 
-    NpoError
-    ├── SettingsError            a setting, profile, policy or catalogue that cannot be used
-    ├── RecordError              a record that cannot be processed: goes to the dead-letter topic with its `reason`
-    │   ├── DecodeError          not the bytes that the schema describes
-    │   ├── FutureTimeError      event time over an hour ahead of the time the broker appended it
-    │   ├── PartitionError       a record in another partition than its key belongs to
-    │   ├── UnknownDecisionError an answer to a decision that this scope does not hold
-    │   ├── NotSurfacedError     an answer to a decision that nobody was shown
-    │   └── ContradictionError   one operator's revision twice, with different content
-    ├── TopologyError            topics or partitions that do not fit the topology
-    ├── PositionError            positions that the log no longer holds, or a gap in what was delivered
-    ├── EmbeddedServerError      an embedded Kafka or Valkey that does not start, or a jar that differs from the lock
-    ├── StackError               `npo up` has not been run, or its servers are gone
-    ├── LogFileError             an exported log that is not complete or not readable
-    └── ReplayError              a replay that cannot start, with the reason
+NpoError
+├── SettingsError            a setting, profile, policy or catalogue that cannot be used
+├── RecordError              a record that cannot be processed: goes to the dead-letter topic with its `reason`
+│   ├── DecodeError          not the bytes that the schema describes
+│   ├── FutureTimeError      event time over an hour ahead of the time the broker appended it
+│   ├── PartitionError       a record in another partition than its key belongs to
+│   ├── UnknownDecisionError an answer to a decision that this scope does not hold
+│   ├── NotSurfacedError     an answer to a decision that nobody was shown
+│   └── ContradictionError   one operator's revision twice, with different content
+├── TopologyError            topics or partitions that do not fit the topology
+├── PositionError            positions that the log no longer holds, or a gap in what was delivered
+├── EmbeddedServerError      an embedded Kafka or Valkey that does not start, or a jar that differs from the lock
+├── StackError               `npo up` has not been run, or its servers are gone
+├── LogFileError             an exported log that is not complete or not readable
+└── ReplayError              a replay that cannot start, with the reason
 """
 
 
@@ -74,6 +74,10 @@ class TopologyError(NpoError):
 
 class PositionError(NpoError):
     """Positions that the log no longer holds, or a gap in what was delivered."""
+
+
+class StateError(NpoError):
+    """A store that cannot be read or written."""
 
 
 class EmbeddedServerError(NpoError):

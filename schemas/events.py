@@ -8,11 +8,17 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
-Name = Annotated[str, Meta(min_length=1, max_length=249)]
+NAME_LENGTH_MAX = 249
+Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH_MAX)]
 Note = Annotated[str, Meta(max_length=4000)]
 # 1970-01-01 to 2199: a time outside is a unit error (seconds, nanoseconds), not a time.
-TimeMs = Annotated[int, Meta(ge=0, le=7_258_118_400_000)]
+TIME_MS_MAX = 7_258_118_400_000
+TimeMs = Annotated[int, Meta(ge=0, le=TIME_MS_MAX)]
 Unit = Annotated[float, Meta(ge=0.0, le=1.0)]
+# Squares and sums of squares of these stay finite.
+MEASUREMENT_MAX = 1e100
+METRICS_MAX = 2000
+Measurement = Annotated[float, Meta(ge=-MEASUREMENT_MAX, le=MEASUREMENT_MAX)]
 Positions = dict[str, int]
 
 
@@ -74,7 +80,7 @@ class Sample(Struct, frozen=True):
 
     entity: Name
     time_ms: TimeMs
-    metrics: dict[Name, float | None]
+    metrics: Annotated[dict[Name, Measurement | None], Meta(max_length=METRICS_MAX)]
     scope: Name | None = None
 
 

@@ -27,6 +27,7 @@ CALM: Facts = {
     "control": {"killed": False, "frozen": False},
 }  # fmt: skip
 NAMES = [(group, name) for group, kinds in DECLARED.items() for name in kinds]
+UNJUDGEABLE: tuple[object, ...] = (None, float("nan"), float("inf"), 2**63, [1], {}, b"text")
 VALUES: dict[type, st.SearchStrategy[Any]] = {
     bool: st.booleans(),
     int: st.integers(-(2**63) + 1, 2**63 - 1),
@@ -130,15 +131,12 @@ def test_missing_fact_denies(facts: dict[str, dict[str, Any]], name: tuple[str, 
         assert (group if whole else f"{group}.{fact}") in (verdict.error or "")
 
 
-@given(
-    st.sampled_from(NAMES),
-    st.one_of(*VALUES.values(), st.none(), st.just(float("nan")), st.just(float("inf")), st.just(2**63), st.binary(), st.just([1]), st.just({})),
-)
+@given(st.sampled_from(NAMES), st.one_of(*VALUES.values(), st.sampled_from(UNJUDGEABLE)))
 def test_wrong_type_denies(name: tuple[str, str], value: object) -> None:
     """A fact of another type, not a finite number or beyond 64 bits denies; the error names it, and the verdict can be written."""
     group, fact = name
     verdict = judge(GUARD, changed(group, fact, value))
-    judged = type(value) is DECLARED[group][fact] and value not in (float("inf"), 2**63) and value == value  # noqa: PLR0124 - NaN
+    judged = type(value) is DECLARED[group][fact] and not any(value is other for other in UNJUDGEABLE)
     assert (FACTS_RULE in denying(verdict)) != judged
     assert (f"{group}.{fact}" in (verdict.error or "")) != judged
     assert msgspec.json.decode(msgspec.json.encode(verdict), type=PolicyVerdict) == verdict
@@ -182,7 +180,7 @@ def test_undeclared_facts_are_not_looked_at(facts: dict[str, dict[str, Any]], na
     ("expression", "says"),
     [
         ("1 / scenario.peers_seen > 0", "ZeroDivisionError"),
-        ("scenario.peers_alike * 9223372036854775807 > 0", "OverflowError"),
+        ("scenario.peers_alike * 4 > 0", "OverflowError"),
         ("scenario.peers_seen < 1 ? scenario.peers_seen : false", "gives int"),
     ],
 )

@@ -5,7 +5,7 @@ from typing import Literal
 from agents.deciding import clock, learning
 from agents.deciding.fold import Turn, next_identity
 from agents.deciding.learning import Heard
-from agents.deciding.rows import ClassRow, DecisionRow, EntityRow, KeptRow, ScopeRow
+from agents.deciding.rows import ClassRow, DecisionRow, EntityRow, KeptRow
 from agents.scoring import PERFECT
 from schemas.events import Answer, JudgedAnswer, Judgement, Life, Recommendation, StandingAnswer, Status
 from schemas.identity import derived_name
@@ -20,14 +20,14 @@ def standing(decision: DecisionRow) -> list[StandingAnswer]:
     return [answer for answer in decision.answers if answer.kind != Answer.RETRACT]
 
 
-def recommend(turn: Turn, scope: str, row: ScopeRow, decision: DecisionRow, life: Life, time_ms: int, *, late: bool = False) -> None:
+def recommend(turn: Turn, decision: DecisionRow, life: Life, time_ms: int, *, late: bool = False) -> None:
     """Write one moment of a surfaced decision's life."""
     if decision.action is None:
         return
     event = Recommendation(
         id=decision.id,
         life=life,
-        scope=scope,
+        scope=turn.scope,
         entity=decision.entity,
         scenario_class=decision.scenario_class,
         time_ms=time_ms,
@@ -44,7 +44,7 @@ def recommend(turn: Turn, scope: str, row: ScopeRow, decision: DecisionRow, life
         positions=turn.positions,
         late=late,
     )
-    turn.emit("recommendation", scope, next_identity(decision, life), max(time_ms, row.clock_ms), event, decision.trace)
+    turn.emit("recommendation", next_identity(decision, life), max(time_ms, turn.row.clock_ms), event, decision.trace)
 
 
 def summary(decision: DecisionRow) -> str:
@@ -53,69 +53,67 @@ def summary(decision: DecisionRow) -> str:
     return f"{decision.entity}: {', '.join(parts) or 'unusual telemetry'}"
 
 
-def close(turn: Turn, scope: str, row: ScopeRow, decision: DecisionRow, time_ms: int) -> None:
+def close(turn: Turn, decision: DecisionRow, time_ms: int) -> None:
     """Close a surfaced decision at `time_ms`: apply what stands, count it, write the judgement."""
-    learns = turn.learns(scope, row)
+    learns = turn.learns()
     answers = standing(decision)
-    class_row = learning.class_row(turn, scope, decision.scenario_class)
+    class_row = learning.class_row(turn, decision.scenario_class)
     decision.closed = True
     if not decision.explored:
-        row.open -= 1
-    entity = turn.state.get(EntityRow, scope, decision.entity)
+        turn.row.open -= 1
+    entity = turn.state.get(EntityRow, turn.scope, decision.entity)
     if entity.open.get(decision.scenario_class) == decision.id:
         del entity.open[decision.scenario_class]
     verdicts = [judged.target == 0.0 for judged in decision.judged]
     for answer in answers:
-        decision.judged.append(apply_answer(turn, scope, row, class_row, decision, answer, learns=learns))
+        decision.judged.append(apply_answer(turn, class_row, decision, answer, learns=learns))
     for incident in verdicts if learns else ():
-        verify_answers(turn, scope, row, answers, incident=incident)
+        verify_answers(turn, answers, incident=incident)
     if not answers and learns:
         learning.move_class(turn, class_row, decision, Heard("silence", "skipped", None, time_ms, PERFECT))
     if not answers:
-        recommend(turn, scope, row, decision, Life.EXPIRED, time_ms)
-    count_closed(row, decision, answers)
-    write_judgement(turn, scope, decision, class_row, time_ms, "answer" if answers else "silence")
-    clock.schedule(turn, scope, row, decision, decision.decided_ms + clock.RETENTION_MS)
+        recommend(turn, decision, Life.EXPIRED, time_ms)
+    count_closed(turn, decision, answers)
+    write_judgement(turn, decision, class_row, time_ms, "answer" if answers else "silence")
+    clock.schedule(turn, decision, decision.decided_ms + clock.RETENTION_MS)
 
 
-def apply_answer(
-    turn: Turn, scope: str, row: ScopeRow, class_row: ClassRow, decision: DecisionRow, answer: StandingAnswer, *, learns: bool
-) -> JudgedAnswer:
+def apply_answer(turn: Turn, class_row: ClassRow, decision: DecisionRow, answer: StandingAnswer, *, learns: bool) -> JudgedAnswer:
     """Apply one standing answer: class first, then trust in its source with the class's R from before it."""
     profile = turn.settings.profile
-    source = turn.source(scope, answer.operator)
+    source = turn.source(answer.operator)
     liked = LIKED[answer.kind]
     heard = Heard(answer.operator, answer.kind, liked, answer.time_ms, turn.channel(source), answer.team or source.team)
     if liked is not None:
         class_row.likes += liked
         class_row.overrides += not liked
-        learning.count_known(row, decision.confidence, liked=liked)
+        learning.count_known(turn, decision.confidence, liked=liked)
     if not learns:
         return learning.judged(profile, heard, 0.0)
     wanted = learning.confidence_of(profile, class_row, decision.model_output)
     moved = 0.0 if source.quarantined else learning.move_class(turn, class_row, decision, heard)
     if liked is not None:
-        learning.observe_source(turn, scope, row, answer.operator, liked=liked, wanted=wanted, budgeted=not decision.explored)
+        learning.observe_source(turn, answer.operator, liked=liked, wanted=wanted, budgeted=not decision.explored)
         if profile.selector == "thompson":
-            learning.reward_arm(row, decision.threshold, liked=liked)
+            learning.reward_arm(turn, decision.threshold, liked=liked)
     return learning.judged(profile, heard, moved)
 
 
-def verify_answers(turn: Turn, scope: str, row: ScopeRow, answers: list[StandingAnswer], *, incident: bool) -> None:
+def verify_answers(turn: Turn, answers: list[StandingAnswer], *, incident: bool) -> None:
     """Count the answers to a decision whose truth an outcome has told."""
     for answer in answers:
         liked = LIKED.get(answer.kind)
         if liked is not None:
-            learning.verify_source(turn, scope, row, answer.operator, liked=liked, incident=incident)
+            learning.verify_source(turn, answer.operator, liked=liked, incident=incident)
 
 
-def count_closed(row: ScopeRow, decision: DecisionRow, answers: list[StandingAnswer]) -> None:
+def count_closed(turn: Turn, decision: DecisionRow, answers: list[StandingAnswer]) -> None:
     """Count a closed decision in the window: answered or skipped, overridden or not."""
     decided = [judged for judged in decision.judged if judged.kind in {Answer.LIKE, Answer.OVERRIDE}]
     overriding = [judged for judged in decided if judged.kind == Answer.OVERRIDE]
     # An even split counts as an override: the red button weighs more than a like.
     overridden = bool(overriding) and 2 * sum(j.weight for j in overriding) >= sum(j.weight for j in decided)
-    for counts in (row.current, row.total):
+    for counts in (turn.row.current, turn.row.total):
         for answer in answers:
             setattr(counts, answer.kind.value, getattr(counts, answer.kind.value) + 1)
         counts.skipped += not answers
@@ -123,7 +121,7 @@ def count_closed(row: ScopeRow, decision: DecisionRow, answers: list[StandingAns
         counts.overridden += overridden
 
 
-def write_judgement(turn: Turn, scope: str, decision: DecisionRow, class_row: ClassRow, time_ms: int, closed_by: ClosedBy) -> None:
+def write_judgement(turn: Turn, decision: DecisionRow, class_row: ClassRow, time_ms: int, closed_by: ClosedBy) -> None:
     """Write the judgement of a decision as it stands, and keep it among the last of its class."""
     decision.revision += 1
     known = [(judged.weight, judged.target) for judged in decision.judged if judged.target is not None]
@@ -131,7 +129,7 @@ def write_judgement(turn: Turn, scope: str, decision: DecisionRow, class_row: Cl
     event = Judgement(
         decision=decision.id,
         revision=decision.revision,
-        scope=scope,
+        scope=turn.scope,
         entity=decision.entity,
         scenario_class=decision.scenario_class,
         time_ms=time_ms,
@@ -148,7 +146,7 @@ def write_judgement(turn: Turn, scope: str, decision: DecisionRow, class_row: Cl
         answers=tuple(decision.judged),
         positions=turn.positions,
     )
-    turn.emit("judgement", scope, derived_name(decision.id, "judgement", decision.revision), time_ms, event, decision.trace)
+    turn.emit("judgement", derived_name(decision.id, "judgement", decision.revision), time_ms, event, decision.trace)
     if decision.slot < 0:
         decision.slot = class_row.kept
         class_row.kept += 1
@@ -161,4 +159,4 @@ def write_judgement(turn: Turn, scope: str, decision: DecisionRow, class_row: Cl
         propensity=decision.propensity,
         answers=tuple(decision.judged),
     )
-    turn.state.put(kept, scope, decision.scenario_class, str(decision.slot % KEPT_MAX))
+    turn.state.put(kept, turn.scope, decision.scenario_class, str(decision.slot % KEPT_MAX))

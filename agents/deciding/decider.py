@@ -13,21 +13,44 @@ import numpy as np
 from agents import alignment, guardrails, scoring, thresholds
 from agents.deciding import clock, closing, learning, windows
 from agents.deciding.fold import Turn, coins_of, fold
-from agents.deciding.rows import ClassRow, DecisionRow, EntityRow, GlobalRow, RECENT_MAX, ScopeRow, SourceRow, Surfaced
+from agents.deciding.rows import RECENT_MAX, ClassRow, DecisionRow, EntityRow, GlobalRow, SourceRow, Surfaced
 from agents.step import Block, Context, Result, Rows
 from agents.thresholds import Selection
 from agents.trust import channel
 from schemas.codecs import HOUR_MS
-from schemas.errors import DecodeError
 from schemas.events import (
-    BudgetState, ChannelState, ClassHistory, Cleared, Command, Control, Decision, Heartbeat, Life, Model, PolicyVerdict, Reason,
-    Scenario, Status,
+    BudgetState,
+    ChannelState,
+    ClassHistory,
+    Cleared,
+    Command,
+    Control,
+    Decision,
+    Heartbeat,
+    Life,
+    Model,
+    PolicyVerdict,
+    Reason,
+    Scenario,
+    Status,
 )  # fmt: skip
 from schemas.identity import derived_name, generator
 
 compiled = lru_cache(maxsize=8)(guardrails.compile_policy)
 
+JUDGED_BY_SCORE = frozenset({Reason.PASSED, Reason.BELOW_THRESHOLD, Reason.EXPLORATION, Reason.BUDGET})
 CHANNELS_MAX = 8  # sources that a decision names, the latest of its class
+
+
+class Scored(NamedTuple):
+    """A scenario with its class as it stands, the model's output by feature (logit), R, and the policy's verdict."""
+
+    scenario: Scenario
+    class_row: ClassRow
+    contributions: dict[str, float]
+    model_output: float
+    confidence: float
+    verdict: PolicyVerdict
 
 
 class Ruling(NamedTuple):
@@ -43,77 +66,69 @@ def decide(rows: Rows, block: Block, context: Context) -> Result:
     return fold(rows, block, context, HANDLERS[block.topic])
 
 
-def handle_scenario_event(turn: Turn, scope: str, event: Scenario | Cleared | Heartbeat) -> None:
+def handle_scenario_event(turn: Turn, event: Scenario | Cleared | Heartbeat) -> None:
     """Move the scope's clock, then decide a scenario, or end what has cleared."""
-    row = turn.scope(scope)
-    clock.advance(turn, scope, row, event.time_ms, closing.close)
+    clock.advance(turn, event.time_ms, closing.close)
     if isinstance(event, Scenario):
-        handle_scenario(turn, scope, row, event)
+        handle_scenario(turn, event)
     elif isinstance(event, Cleared):
-        handle_cleared(turn, scope, row, event)
+        handle_cleared(turn, event)
 
 
-def handle_cleared(turn: Turn, scope: str, row: ScopeRow, event: Cleared) -> None:
+def handle_cleared(turn: Turn, event: Cleared) -> None:
     """End the open recommendations of an entity that shows nothing unusual any more; they can still be answered."""
-    entity = turn.state.find(EntityRow, scope, event.entity)
+    entity = turn.state.find(EntityRow, turn.scope, event.entity)
     if entity is None:
         return
     for name in entity.open.values():
-        decision = turn.state.find(DecisionRow, scope, name)
+        decision = turn.state.find(DecisionRow, turn.scope, name)
         if decision is not None:
             decision.cleared = True
-            closing.recommend(turn, scope, row, decision, Life.CLEARED, event.time_ms)
+            closing.recommend(turn, decision, Life.CLEARED, event.time_ms)
     entity.open = {}
 
 
-def handle_scenario(turn: Turn, scope: str, row: ScopeRow, scenario: Scenario) -> None:
+def handle_scenario(turn: Turn, scenario: Scenario) -> None:
     """Decide one scenario: a decision always, a recommendation if it passes, `updated` for a repeat of an open one."""
-    entity = turn.state.get(EntityRow, scope, scenario.entity)
+    entity = turn.state.get(EntityRow, turn.scope, scenario.entity)
     open_name = entity.open.get(scenario.scenario_class)
-    if open_name is not None and not turn.killed(row):
-        decision = turn.state.get(DecisionRow, scope, open_name)
+    if open_name is not None and not turn.killed():
+        decision = turn.state.get(DecisionRow, turn.scope, open_name)
         decision.repeats += 1
         decision.symptoms = scenario.symptoms
         decision.peers_alike = scenario.peers_alike
-        closing.recommend(turn, scope, row, decision, Life.UPDATED, row.clock_ms)
+        closing.recommend(turn, decision, Life.UPDATED, turn.row.clock_ms)
         return
-    class_row = learning.class_row(turn, scope, scenario.scenario_class)
-    parts = scoring.contributions(scenario.features, row.weights)
-    model_output = row.intercept + sum(parts.values())
-    confidence = learning.confidence_of(turn.settings.profile, class_row, model_output)
-    row.surfaced = [past for past in row.surfaced if past.time_ms > row.clock_ms - HOUR_MS]
-    verdict = guardrails.judge(compiled(turn.settings.policy), facts(turn, row, scenario))
+    scored = score(turn, scenario)
     last_ms = entity.last_ms.get(scenario.scenario_class)
-    cooling = last_ms is not None and row.clock_ms < last_ms + turn.settings.profile.cooldown_ms
-    ruling = rule(turn, scope, row, class_row, scenario, model_output, confidence, verdict, cooling=cooling)
-    name = derived_name(scenario.id, "decision")
-    event = explain(turn, scope, row, class_row, scenario, name, parts, model_output, confidence, verdict, ruling)
-    turn.emit("decision", scope, name, scenario.time_ms, event)
-    remember(turn, scope, row, entity, scenario, event)
-    windows.count_decision(turn, scope, row, event)
+    cooling = last_ms is not None and turn.row.clock_ms < last_ms + turn.settings.profile.cooldown_ms
+    event = explain(turn, scored, rule(turn, scored, cooling=cooling))
+    turn.emit("decision", event.id, scenario.time_ms, event)
+    remember(turn, entity, scenario, event)
+    windows.count_decision(turn, event)
 
 
-def rule(
-    turn: Turn,
-    scope: str,
-    row: ScopeRow,
-    class_row: ClassRow,
-    scenario: Scenario,
-    model_output: float,
-    confidence: float,
-    verdict: PolicyVerdict,
-    *,
-    cooling: bool,
-) -> Ruling:
+def score(turn: Turn, scenario: Scenario) -> Scored:
+    """Score a scenario in its class, as the class stands, and ask the safety policy."""
+    class_row = turn.state.find(ClassRow, turn.scope, scenario.scenario_class) or learning.new_class()
+    parts = scoring.contributions(scenario.features, turn.row.weights)
+    model_output = turn.row.intercept + sum(parts.values())
+    confidence = learning.confidence_of(turn.settings.profile, class_row, model_output)
+    turn.row.surfaced = [past for past in turn.row.surfaced if past.time_ms > turn.row.clock_ms - HOUR_MS]
+    verdict = guardrails.judge(compiled(turn.settings.policy), facts(turn, scenario))
+    return Scored(scenario, class_row, parts, model_output, confidence, verdict)
+
+
+def rule(turn: Turn, scored: Scored, *, cooling: bool) -> Ruling:
     """Apply the gates in their order: policy, cooldown, threshold, budget."""
     nothing = Selection(None, turn.settings.profile.threshold, passes=False, propensity=0.0)
-    if not verdict.allowed:
+    if not scored.verdict.allowed:
         return Ruling(Status.BLOCKED, Reason.POLICY, nothing)
     if cooling:
         return Ruling(Status.WITHHELD, Reason.COOLDOWN, nothing)
-    selection = select(turn, row, class_row, scenario.id, model_output, confidence)
-    if budget_closed(turn, scope, row):
-        explores = generator(turn.settings.seed, scenario.id, "exploration").random() < thresholds.EXPLORATION
+    selection = select(turn, scored)
+    if budget_closed(turn):
+        explores = generator(turn.settings.seed, scored.scenario.id, "exploration").random() < thresholds.EXPLORATION
         selection = selection._replace(propensity=thresholds.EXPLORATION)
         return Ruling(Status.SURFACED, Reason.EXPLORATION, selection) if explores else Ruling(Status.WITHHELD, Reason.BUDGET, selection)
     if selection.passes:
@@ -121,45 +136,44 @@ def rule(
     return Ruling(Status.WITHHELD, Reason.BELOW_THRESHOLD, selection)
 
 
-def select(turn: Turn, row: ScopeRow, class_row: ClassRow, scenario: str, model_output: float, confidence: float) -> Selection:
+def select(turn: Turn, scored: Scored) -> Selection:
     """Draw once, by the profile's selector, with the scenario's own generator."""
-    profile = turn.settings.profile
-    random = generator(turn.settings.seed, scenario, profile.selector)
+    profile, class_row, confidence = turn.settings.profile, scored.class_row, scored.confidence
+    random = generator(turn.settings.seed, scored.scenario.id, profile.selector)
     if profile.selector == "fixed":
         return thresholds.fixed(confidence, profile.threshold)
     if profile.selector == "thompson":
-        return thresholds.thompson(confidence, np.array(row.arm_likes), np.array(row.arm_overrides), random)
+        return thresholds.thompson(confidence, np.array(turn.row.arm_likes), np.array(turn.row.arm_overrides), random)
     if profile.score == "mean":
         misaligned = profile.prior_weight * profile.prior_mean + class_row.weighted
         aligned = profile.prior_weight * (1 - profile.prior_mean) + class_row.weight - class_row.weighted
         return thresholds.posterior_mean(misaligned, aligned, profile.threshold, random)
-    return thresholds.posterior(model_output, class_row.offset, class_row.draw_information, profile.threshold, random)
+    return thresholds.posterior(scored.model_output, class_row.offset, class_row.draw_information, profile.threshold, random)
 
 
-def budget_of(turn: Turn, row: ScopeRow) -> BudgetState:
+def budget_of(turn: Turn) -> BudgetState:
     """Return the override budget as it stands, in overrides."""
     start = turn.settings.profile.budget_start
-    return BudgetState(trusted=start + row.earned_trusted, raw=start + row.earned_raw, open=row.open)
+    return BudgetState(trusted=start + turn.row.earned_trusted, raw=start + turn.row.earned_raw, open=turn.row.open)
 
 
-def budget_closed(turn: Turn, scope: str, row: ScopeRow) -> bool:
+def budget_closed(turn: Turn) -> bool:
     """Tell whether one more open recommendation would exceed the budget; raises the alarm when that changes."""
     kind = turn.settings.profile.budget
-    if kind == "off" or not turn.settings.learns(scope):
+    if kind == "off" or not turn.settings.learns(turn.scope):
         return False
-    budget = budget_of(turn, row)
+    budget = budget_of(turn)
     wealth = budget.trusted if kind == "trusted" else budget.raw
-    closed = wealth - row.open < 1
-    if closed != row.budget_closed:
-        row.budget_closed = closed
-        detail = f"{kind} wealth {wealth:.1f}, {row.open} recommendations open; 1 % is surfaced as audited exploration while closed"
-        turn.alarm(scope, row, "override_budget", raised=closed, detail=detail)
+    closed = wealth - turn.row.open < 1
+    if closed != turn.row.budget_closed:
+        turn.row.budget_closed = closed
+        detail = f"{kind} wealth {wealth:.1f}, {turn.row.open} recommendations open; 1 % is surfaced as audited exploration while closed"
+        turn.alarm("override_budget", raised=closed, detail=detail)
     return closed
 
 
-def facts(turn: Turn, row: ScopeRow, scenario: Scenario) -> dict[str, Any]:
+def facts(turn: Turn, scenario: Scenario) -> dict[str, Any]:
     """Return the facts that the safety policy is declared over; rates are those of the hour before."""
-    killed = turn.killed(row)
     return {
         "scenario": {
             "scope": scenario.scope,
@@ -176,48 +190,36 @@ def facts(turn: Turn, row: ScopeRow, scenario: Scenario) -> dict[str, Any]:
             "reversible": scenario.action.reversible,
         },
         "rates": {
-            "surfaced_last_hour_scope": len(row.surfaced),
-            "surfaced_last_hour_entity": sum(past.entity == scenario.entity for past in row.surfaced),
-            "surfaced_last_hour_action": sum(past.action == scenario.action.name for past in row.surfaced),
+            "surfaced_last_hour_scope": len(turn.row.surfaced),
+            "surfaced_last_hour_entity": sum(past.entity == scenario.entity for past in turn.row.surfaced),
+            "surfaced_last_hour_action": sum(past.action == scenario.action.name for past in turn.row.surfaced),
         },
-        "budget": {"trusted": budget_of(turn, row).trusted, "open": row.open},
-        "control": {"killed": killed, "frozen": row.frozen or turn.state.get(GlobalRow).frozen},
+        "budget": {"trusted": budget_of(turn).trusted, "open": turn.row.open},
+        "control": {"killed": turn.killed(), "frozen": turn.frozen()},
     }
 
 
-def explain(
-    turn: Turn,
-    scope: str,
-    row: ScopeRow,
-    class_row: ClassRow,
-    scenario: Scenario,
-    name: str,
-    parts: dict[str, float],
-    model_output: float,
-    confidence: float,
-    verdict: PolicyVerdict,
-    ruling: Ruling,
-) -> Decision:
+def explain(turn: Turn, scored: Scored, ruling: Ruling) -> Decision:
     """Write down everything that led to the decision."""
-    settings = turn.settings
+    settings, scenario, class_row = turn.settings, scored.scenario, scored.class_row
     channels = {}
     for source in list(class_row.by_source)[-CHANNELS_MAX:]:
-        known = turn.state.find(SourceRow, scope, source)
+        known = turn.state.find(SourceRow, turn.scope, source)
         if known is not None:
             coins = channel(coins_of(known))
             channels[source] = ChannelState(float(coins.alpha), float(coins.beta))
     return Decision(
-        id=name,
+        id=derived_name(scenario.id, "decision"),
         scenario=scenario.id,
-        scope=scope,
+        scope=turn.scope,
         entity=scenario.entity,
         scenario_class=scenario.scenario_class,
         time_ms=scenario.time_ms,
-        decided_ms=row.clock_ms,
+        decided_ms=turn.row.clock_ms,
         status=ruling.status,
         reason=ruling.reason,
-        confidence=confidence,
-        model_output=model_output,
+        confidence=scored.confidence,
+        model_output=scored.model_output,
         offset=class_row.offset,
         information=class_row.information,
         draw_information=class_row.draw_information,
@@ -225,21 +227,26 @@ def explain(
         draw=ruling.selection.draw,
         threshold=ruling.selection.threshold,
         propensity=ruling.selection.propensity,
-        contributions=parts,
+        contributions=scored.contributions,
         features=scenario.features,
         history=ClassHistory(class_row.answers, class_row.likes, class_row.overrides, class_row.outcomes),
-        verdict=verdict,
-        budget=budget_of(turn, row),
+        verdict=scored.verdict,
+        budget=budget_of(turn),
         channels=channels,
         action=scenario.action,
         symptoms=scenario.symptoms,
-        versions={"model": row.model, "policy": settings.policy.version, "profile": settings.profile.name, "settings": settings.digest},
+        versions={
+            "model": turn.row.model,
+            "policy": settings.policy.version,
+            "profile": settings.profile.name,
+            "settings": settings.digest,
+        },
         positions=turn.positions,
-        window=row.window,
+        window=turn.row.window,
     )
 
 
-def remember(turn: Turn, scope: str, row: ScopeRow, entity: EntityRow, scenario: Scenario, event: Decision) -> None:
+def remember(turn: Turn, entity: EntityRow, scenario: Scenario, event: Decision) -> None:
     """Keep the decision for answers and outcomes, and surface it if it passed."""
     profile = turn.settings.profile
     surfaced = event.status == Status.SURFACED
@@ -264,25 +271,25 @@ def remember(turn: Turn, scope: str, row: ScopeRow, entity: EntityRow, scenario:
         peers_alike=scenario.peers_alike,
         trace=turn.trace,
     )
-    turn.state.put(decision, scope, event.id)
-    if event.status != Status.BLOCKED:
+    turn.state.put(decision, turn.scope, event.id)
+    if event.reason in JUDGED_BY_SCORE:
+        # A repeat within the cooldown does not prolong it, so what never stops is decided once in that time.
         entity.last_ms[event.scenario_class] = event.decided_ms
+        turn.row.table = alignment.count_scenarios(np.array(turn.row.table), np.array([event.confidence])).tolist()
     entity.recent = [*entity.recent, (event.time_ms, event.id)][-RECENT_MAX:]
-    if event.reason in {Reason.PASSED, Reason.BELOW_THRESHOLD, Reason.EXPLORATION, Reason.BUDGET}:
-        row.table = alignment.count_scenarios(np.array(row.table), np.array([event.confidence])).tolist()
     if surfaced:
-        row.open += not decision.explored
-        row.surfaced.append(Surfaced(row.clock_ms, event.entity, event.action.name))
+        turn.row.open += not decision.explored
+        turn.row.surfaced.append(Surfaced(turn.row.clock_ms, event.entity, event.action.name))
         entity.open[event.scenario_class] = event.id
-        clock.schedule(turn, scope, row, decision, decision.deadline_ms)
-        closing.recommend(turn, scope, row, decision, Life.OPENED, event.decided_ms)
+        clock.schedule(turn, decision, decision.deadline_ms)
+        closing.recommend(turn, decision, Life.OPENED, event.decided_ms)
     else:
-        clock.schedule(turn, scope, row, decision, event.decided_ms + clock.RETENTION_MS)
+        clock.schedule(turn, decision, event.decided_ms + clock.RETENTION_MS)
 
 
-def handle_control(turn: Turn, scope: str, control: Control) -> None:
+def handle_control(turn: Turn, control: Control) -> None:
     """Apply a command to its scope, or to all; `resume` undoes kill and freeze of the same reach."""
-    row = turn.scope(scope) if scope else turn.state.get(GlobalRow)
+    row = turn.row if turn.scope else turn.state.get(GlobalRow)
     if control.command == Command.RESUME:
         row.killed = row.frozen = False
     elif control.command == Command.KILL:
@@ -291,16 +298,9 @@ def handle_control(turn: Turn, scope: str, control: Control) -> None:
         row.frozen = True
 
 
-def handle_model(turn: Turn, scope: str, model: Model) -> None:
-    """Take a model up: from this position on it is the one in force.
-
-    Raises:
-        DecodeError: no scope.
-    """
-    if not scope:
-        raise DecodeError("model: a record without a scope; the key and `scope` name the scope that it is for")
-    row = turn.scope(scope)
-    row.model, row.intercept, row.weights = model.id, model.intercept, dict(model.weights)
+def handle_model(turn: Turn, model: Model) -> None:
+    """Take a model up: from this position on it is the one in force."""
+    turn.row.model, turn.row.intercept, turn.row.weights = model.id, model.intercept, dict(model.weights)
 
 
 HANDLERS: dict[str, Any] = {"scenario": handle_scenario_event, "control": handle_control, "model": handle_model}

@@ -6,7 +6,7 @@ Scenarios, answers and outcomes are some thousand times rarer than samples, so t
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -24,60 +24,65 @@ from schemas.settings import Settings
 
 @dataclass
 class Turn:
-    """One record's turn: the state it may change, what it is, and what it writes."""
+    """One record's turn in its scope: the state it may change, what it is, and what it writes."""
 
     state: State
     settings: Settings
     positions: Positions
     partition: int
+    scope: str
     identity: str
     trace: str
     index: int
     outputs: list[Output] = field(default_factory=list)
 
-    def emit(self, topic: str, scope: str, identity: str, time_ms: int, event: Struct, trace: str | None = None) -> None:
+    def emit(self, topic: str, identity: str, time_ms: int, event: Struct, trace: str | None = None) -> None:
         """Write one derived event under the scope's key."""
         headers = cloud_event(identity, topic, f"npo/deciding/{self.partition}", time_ms, trace or self.trace)
-        self.outputs.append(Output(topic, scope.encode(), codecs.encode(event), headers, self.index))
+        self.outputs.append(Output(topic, self.scope.encode(), codecs.encode(event), headers, self.index))
 
-    def scope(self, name: str) -> ScopeRow:
-        """Return the scope's row; a new scope starts under the profile's initial model."""
-        row = self.state.find(ScopeRow, name)
+    @property
+    def row(self) -> ScopeRow:
+        """The scope's row; a new scope starts under the profile's initial model."""
+        row = self.state.find(ScopeRow, self.scope)
         if row is None:
             profile = self.settings.profile
             row = ScopeRow(model="initial", intercept=profile.initial_intercept, weights=dict(profile.initial_weights))
-            self.state.put(row, name)
+            self.state.put(row, self.scope)
         return row
 
-    def source(self, scope: str, name: str) -> SourceRow:
+    def source(self, name: str) -> SourceRow:
         """Return a source's row; a new one starts with the roster's prior, or an unknown account's."""
-        row = self.state.find(SourceRow, scope, name)
+        row = self.state.find(SourceRow, self.scope, name)
         if row is None:
             team = self.settings.catalogue.operators.get(name)
-            coins = prior(on_roster=team is not None)
-            row = SourceRow(
-                likes=float(coins.likes), wanted=float(coins.wanted), overrides=float(coins.overrides), unwanted=float(coins.unwanted), team=team
-            )
-            self.state.put(row, scope, name)
-            self.state.get(SourcesRow, scope).names.append(name)
+            likes, wanted, overrides, unwanted = (float(count) for count in prior(on_roster=team is not None))
+            row = SourceRow(likes=likes, wanted=wanted, overrides=overrides, unwanted=unwanted, team=team)
+            self.state.put(row, self.scope, name)
+            self.state.get(SourcesRow, self.scope).names.append(name)
         return row
 
     def channel(self, source: SourceRow) -> Channel:
         """Return the channel through which a source's answers are heard: perfect where the profile has no trust."""
         return channel(coins_of(source)) if self.settings.profile.trust else PERFECT
 
-    def killed(self, scope: ScopeRow) -> bool:
+    def killed(self) -> bool:
         """Tell whether the kill switch is on, for the scope or for all."""
-        return scope.killed or self.state.get(GlobalRow).killed
+        return self.row.killed or self.state.get(GlobalRow).killed
 
-    def learns(self, name: str, scope: ScopeRow) -> bool:
+    def frozen(self) -> bool:
+        """Tell whether learning is frozen, for the scope or for all."""
+        return self.row.frozen or self.state.get(GlobalRow).frozen
+
+    def learns(self) -> bool:
         """Tell whether answers move anything in the scope: its setting, and no freeze."""
-        return self.settings.learns(name) and not scope.frozen and not self.state.get(GlobalRow).frozen
+        return self.settings.learns(self.scope) and not self.frozen()
 
-    def alarm(self, scope: str, row: ScopeRow, name: str, *, raised: bool, detail: str) -> None:
+    def alarm(self, name: str, *, raised: bool, detail: str) -> None:
         """Raise an alarm on the alignment topic, or take it back."""
-        identity = derived_name(self.identity, f"alarm-{name}", len(self.outputs))
-        self.emit("alignment", scope, identity, row.clock_ms, Alarm(identity, scope, row.clock_ms, name, raised, detail, self.positions))
+        time_ms = self.row.clock_ms
+        identity = derived_name(self.identity, f"alarm-{name}")
+        self.emit("alignment", identity, time_ms, Alarm(identity, self.scope, time_ms, name, raised, detail, self.positions))
 
 
 def coins_of(source: SourceRow) -> Coins:
@@ -91,7 +96,16 @@ def next_identity(decision: DecisionRow, kind: str) -> str:
     return derived_name(decision.id, kind, decision.events)
 
 
-Handler = Callable[[Turn, str, Any], None]
+class Timed(Protocol):
+    """Any input event of the task."""
+
+    @property
+    def time_ms(self) -> int:
+        """Event time."""
+        ...
+
+
+Handler = Callable[[Turn, Any], None]
 
 
 def fold(rows: Rows, block: Block, context: Context, handle: Handler) -> Result:
@@ -100,9 +114,9 @@ def fold(rows: Rows, block: Block, context: Context, handle: Handler) -> Result:
     outputs: list[Output] = []
     for index in range(len(block.offsets)):
         try:
-            turn = begin(state, block, index, context)
             event = codecs.decode(block.topic, block.values[index])
-            handle(turn, check(block, index, context, event), event)
+            turn = begin(state, block, index, context, scope_of(block, index, context, event))
+            handle(turn, event)
         except RecordError as error:
             state.rollback()
             outputs.append(dead_letter(block, index, error.reason, str(error)))
@@ -115,17 +129,17 @@ def fold(rows: Rows, block: Block, context: Context, handle: Handler) -> Result:
     return Result(outputs, state.changes())
 
 
-def begin(state: State, block: Block, index: int, context: Context) -> Turn:
+def begin(state: State, block: Block, index: int, context: Context, scope: str) -> Turn:
     """Open the turn of one record: its name, its trace, and the positions its outputs will tell."""
     headers: Headers = block.headers[index]
     offset = block.offsets[index]
     identity = event_id(headers) or source_name(block.topic, block.partition, offset)
     positions = {**context.positions, block.topic: offset + 1}
-    return Turn(state, context.settings, positions, block.partition, identity, trace_of(headers, identity), index)
+    return Turn(state, context.settings, positions, block.partition, scope, identity, trace_of(headers, identity), index)
 
 
-def check(block: Block, index: int, context: Context, event: Any) -> str:
-    """Return the scope of a record after checking its key, partition and time.
+def scope_of(block: Block, index: int, context: Context, event: Timed) -> str:
+    """Return the scope of a record after checking its key, partition and time; empty for a command to all scopes.
 
     Raises:
         DecodeError: no key, or a key that is not the scope that the event names.
@@ -133,22 +147,24 @@ def check(block: Block, index: int, context: Context, event: Any) -> str:
         FutureTimeError: event time over an hour ahead of the append time.
     """
     key = block.keys[index]
-    named = getattr(event, "scope", None)
+    named: str | None = getattr(event, "scope", None)
     if block.topic == "control":
-        scope = named
+        scope = named or ""
     elif not key:
         raise DecodeError(f"{block.topic}: a record without a key; the key is the scope, as the recommendation's own key")
     else:
         scope = key.decode(errors="replace")
         if named is not None and named != scope:
             raise DecodeError(f"{block.topic}: key {scope!r} but scope {named!r}; they must be equal")
-    if scope is not None and partition_of(scope.encode(), context.partitions) != block.partition:
-        right = partition_of(scope.encode(), context.partitions)
+    right = partition_of(scope.encode(), context.partitions) if scope else block.partition
+    if right != block.partition:
         raise PartitionError(
             f"{block.topic}: scope {scope!r} belongs to partition {right}, not {block.partition}; "
             "use Kafka's default partitioner (librdkafka: partitioner=murmur2_random)"
         )
     ahead_ms = event.time_ms - block.timestamps_ms[index]
     if ahead_ms > codecs.HOUR_MS:
-        raise FutureTimeError(f"{block.topic}: time_ms {event.time_ms} is {ahead_ms} ms ahead of the broker's clock; at most an hour is taken")
-    return scope or ""
+        raise FutureTimeError(
+            f"{block.topic}: time_ms {event.time_ms} is {ahead_ms} ms ahead of the time the broker appended it; an hour at most is taken"
+        )
+    return scope

@@ -25,10 +25,10 @@ import msgspec
 
 from agents.deciding import clock, closing, learning, windows
 from agents.deciding.fold import Turn, fold
-from agents.deciding.rows import DecisionRow, EntityRow, ScopeRow
+from agents.deciding.rows import DecisionRow, EntityRow
 from agents.step import Block, Context, Result, Rows
 from schemas.errors import ContradictionError, DecodeError, NotSurfacedError, UnknownDecisionError
-from schemas.events import Answer, Feedback, Life, Outcome, StandingAnswer, Status, Verdict
+from schemas.events import Feedback, Life, Outcome, StandingAnswer, Status, Verdict
 
 
 def learn(rows: Rows, block: Block, context: Context) -> Result:
@@ -36,17 +36,16 @@ def learn(rows: Rows, block: Block, context: Context) -> Result:
     return fold(rows, block, context, HANDLERS[block.topic])
 
 
-def handle_feedback(turn: Turn, scope: str, feedback: Feedback) -> None:
+def handle_feedback(turn: Turn, feedback: Feedback) -> None:
     """Take one answer, or say what is wrong with it."""
-    decision = turn.state.find(DecisionRow, scope, feedback.decision)
+    decision = turn.state.find(DecisionRow, turn.scope, feedback.decision)
     if decision is None:
         raise UnknownDecisionError(
-            f"scope {scope!r} holds no decision {feedback.decision!r}; answer with the id and the record key of the recommendation, within 7 days"
+            f"scope {turn.scope!r} holds no decision {feedback.decision!r}; answer within 7 days with the id and key of the recommendation"
         )
     if decision.status != Status.SURFACED:
-        raise NotSurfacedError(f"decision {feedback.decision!r} was {decision.status}, nobody was shown it; only recommendations are answered")
-    row = turn.scope(scope)
-    time_ms = min(max(feedback.time_ms, decision.decided_ms), row.clock_ms)
+        raise NotSurfacedError(f"decision {feedback.decision!r} was {decision.status}: nobody was shown it; answer recommendations")
+    time_ms = min(max(feedback.time_ms, decision.decided_ms), turn.row.clock_ms)
     answer = StandingAnswer(
         operator=feedback.operator,
         kind=feedback.kind,
@@ -60,15 +59,15 @@ def handle_feedback(turn: Turn, scope: str, feedback: Feedback) -> None:
     if not supersedes(answer, [*decision.answers, *decision.late]):
         return
     if decision.closed:
-        take_late(turn, scope, row, decision, answer)
+        take_late(turn, decision, answer)
         return
     decision.answers = [*(other for other in decision.answers if other.operator != answer.operator), answer]
     stands = closing.standing(decision)
     undo_ms = turn.settings.profile.undo_window_ms
     due_ms = min([decision.deadline_ms, *(other.time_ms + undo_ms for other in stands)])
-    clock.schedule(turn, scope, row, decision, due_ms)
-    closing.recommend(turn, scope, row, decision, Life.ANSWERED, time_ms)
-    clock.settle(turn, scope, row, closing.close)
+    clock.schedule(turn, decision, due_ms)
+    closing.recommend(turn, decision, Life.ANSWERED, time_ms)
+    clock.settle(turn, closing.close)
 
 
 def supersedes(answer: StandingAnswer, taken: list[StandingAnswer]) -> bool:
@@ -90,55 +89,55 @@ def supersedes(answer: StandingAnswer, taken: list[StandingAnswer]) -> bool:
     return False
 
 
-def take_late(turn: Turn, scope: str, row: ScopeRow, decision: DecisionRow, answer: StandingAnswer) -> None:
+def take_late(turn: Turn, decision: DecisionRow, answer: StandingAnswer) -> None:
     """Log an answer to a closed decision; it counts for trust in its source only."""
     decision.late = [*(other for other in decision.late if other.operator != answer.operator), answer]
     liked = closing.LIKED.get(answer.kind)
-    if liked is not None and turn.learns(scope, row):
-        class_row = learning.class_row(turn, scope, decision.scenario_class)
+    if liked is not None and turn.learns():
+        class_row = learning.class_row(turn, decision.scenario_class)
         wanted = learning.confidence_of(turn.settings.profile, class_row, decision.model_output)
-        learning.observe_source(turn, scope, row, answer.operator, liked=liked, wanted=wanted, budgeted=False)
-    closing.recommend(turn, scope, row, decision, Life.ANSWERED, answer.time_ms, late=True)
+        learning.observe_source(turn, answer.operator, liked=liked, wanted=wanted, budgeted=False)
+    closing.recommend(turn, decision, Life.ANSWERED, answer.time_ms, late=True)
 
 
-def handle_outcome(turn: Turn, scope: str, outcome: Outcome) -> None:
+def handle_outcome(turn: Turn, outcome: Outcome) -> None:
     """Apply one verdict to each decision of its entity inside its interval.
 
     Raises:
         DecodeError: an interval that ends before it starts.
     """
     if outcome.end_ms <= outcome.start_ms:
-        raise DecodeError(f"outcome of {outcome.entity!r}: end_ms {outcome.end_ms} is not after start_ms {outcome.start_ms}; give [start, end)")
-    row = turn.scope(scope)
+        interval = f"[{outcome.start_ms}, {outcome.end_ms})"
+        raise DecodeError(f"outcome of {outcome.entity!r}: the interval {interval} is empty; end_ms must be after start_ms")
     if outcome.reward_minutes is not None:
-        row.current.reward_minutes += outcome.reward_minutes
-        row.total.reward_minutes += outcome.reward_minutes
-    entity = turn.state.find(EntityRow, scope, outcome.entity)
+        turn.row.current.reward_minutes += outcome.reward_minutes
+        turn.row.total.reward_minutes += outcome.reward_minutes
+    entity = turn.state.find(EntityRow, turn.scope, outcome.entity)
     for time_ms, name in entity.recent if entity is not None else ():
-        decision = turn.state.find(DecisionRow, scope, name) if outcome.start_ms <= time_ms < outcome.end_ms else None
+        decision = turn.state.find(DecisionRow, turn.scope, name) if outcome.start_ms <= time_ms < outcome.end_ms else None
         if decision is not None and decision.status != Status.BLOCKED:
-            apply_outcome(turn, scope, row, decision, outcome)
+            apply_outcome(turn, decision, outcome)
 
 
-def apply_outcome(turn: Turn, scope: str, row: ScopeRow, decision: DecisionRow, outcome: Outcome) -> None:
+def apply_outcome(turn: Turn, decision: DecisionRow, outcome: Outcome) -> None:
     """Apply a verdict to one decision: as one more answer to its class, and, once it is closed, as the truth for its answers."""
     incident = outcome.verdict == Verdict.INCIDENT
     heard = learning.hear_outcome(outcome.source, incident=incident, time_ms=outcome.time_ms)
     if any(judged.source == heard.source for judged in decision.judged):
         return
-    class_row = learning.class_row(turn, scope, decision.scenario_class)
+    class_row = learning.class_row(turn, decision.scenario_class)
     class_row.outcomes += 1
-    learning.count_known(row, decision.confidence, liked=incident)
+    learning.count_known(turn, decision.confidence, liked=incident)
     if decision.status == Status.WITHHELD:
-        windows.count_review(row, missed=incident)
+        windows.count_review(turn, missed=incident)
     moved = 0.0
-    if turn.learns(scope, row):
+    if turn.learns():
         moved = learning.move_class(turn, class_row, decision, heard)
         if decision.closed:
-            closing.verify_answers(turn, scope, row, [*closing.standing(decision), *decision.late], incident=incident)
+            closing.verify_answers(turn, [*closing.standing(decision), *decision.late], incident=incident)
     decision.judged.append(learning.judged(turn.settings.profile, heard, moved))
     if decision.closed:
-        closing.write_judgement(turn, scope, decision, class_row, max(row.clock_ms, decision.time_ms), "outcome")
+        closing.write_judgement(turn, decision, class_row, max(turn.row.clock_ms, decision.time_ms), "outcome")
 
 
 HANDLERS: dict[str, Any] = {"feedback": handle_feedback, "outcome": handle_outcome}

@@ -6,7 +6,7 @@ import numpy as np
 
 from agents import alignment, scoring, trust
 from agents.deciding.fold import Turn, coins_of
-from agents.deciding.rows import ClassRow, DecisionRow, ScopeRow, SourceRow
+from agents.deciding.rows import ClassRow, DecisionRow, SourceRow
 from agents.scoring import OUTCOME_CHANNEL, Channel, Offsets
 from agents.thresholds import ARMS
 from schemas.events import Answer, JudgedAnswer
@@ -26,11 +26,17 @@ class Heard(NamedTuple):
     team: str | None = None
 
 
-def class_row(turn: Turn, scope: str, name: str) -> ClassRow:
-    """Return a class's row; a new one starts at the prior."""
-    row = turn.state.get(ClassRow, scope, name)
-    if row.information == 0:
-        row.information = row.draw_information = scoring.PRIOR_INFORMATION
+def new_class() -> ClassRow:
+    """Return the row of a class that nothing has been said of: the prior."""
+    return ClassRow(information=scoring.PRIOR_INFORMATION, draw_information=scoring.PRIOR_INFORMATION)
+
+
+def class_row(turn: Turn, name: str) -> ClassRow:
+    """Return a class's row, to be changed."""
+    row = turn.state.find(ClassRow, turn.scope, name)
+    if row is None:
+        row = new_class()
+        turn.state.put(row, turn.scope, name)
     return row
 
 
@@ -67,30 +73,31 @@ def move_class(turn: Turn, row: ClassRow, decision: DecisionRow, heard: Heard) -
         return before - confidence_of(profile, row, decision.model_output)
     wanted = float(scoring.confidence(decision.model_output, row.offset))
     kappa = scoring.cap(row.answers, row.by_source[heard.source])
-    after = scoring.update(Offsets(row.offset, row.information, row.draw_information), float(bool(heard.liked)), heard.channel, wanted, kappa)
+    prior = Offsets(row.offset, row.information, row.draw_information)
+    after = scoring.update(prior, float(bool(heard.liked)), heard.channel, wanted, kappa)
     moved = float(after.offset) - row.offset
     row.offset, row.information, row.draw_information = (float(value) for value in after)
     return moved
 
 
-def observe_source(turn: Turn, scope: str, row: ScopeRow, name: str, *, liked: bool, wanted: float, budgeted: bool) -> None:
+def observe_source(turn: Turn, name: str, *, liked: bool, wanted: float, budgeted: bool) -> None:
     """Count one answer of a source: its coins by EM, and what it adds to the budget."""
-    source = turn.source(scope, name)
+    source = turn.source(name)
     if turn.settings.profile.trust:
         set_coins(source, trust.observe(coins_of(source), float(liked), wanted))
     if budgeted:
         source.answered += 1
         source.overridden += not liked
-        row.earned_raw += turn.settings.profile.override_rate - (not liked)
-    rebook(turn, row, source)
+        turn.row.earned_raw += turn.settings.profile.override_rate - (not liked)
+    rebook(turn, source)
 
 
-def verify_source(turn: Turn, scope: str, row: ScopeRow, name: str, *, liked: bool, incident: bool) -> None:
+def verify_source(turn: Turn, name: str, *, liked: bool, incident: bool) -> None:
     """Count one answer whose truth an outcome has told."""
-    source = turn.source(scope, name)
+    source = turn.source(name)
     if turn.settings.profile.trust:
         set_coins(source, trust.verify(coins_of(source), float(liked), float(incident)))
-    rebook(turn, row, source)
+    rebook(turn, source)
 
 
 def set_coins(source: SourceRow, coins: trust.Coins) -> None:
@@ -98,21 +105,21 @@ def set_coins(source: SourceRow, coins: trust.Coins) -> None:
     source.likes, source.wanted, source.overrides, source.unwanted = (float(value) for value in coins)
 
 
-def rebook(turn: Turn, row: ScopeRow, source: SourceRow) -> None:
+def rebook(turn: Turn, source: SourceRow) -> None:
     """Replace what a source adds to the trusted budget by what it adds as of now."""
     earned = float(trust.wealth(turn.channel(source), source.answered, source.overridden, turn.settings.profile.override_rate))
-    row.earned_trusted += earned - source.earned
+    turn.row.earned_trusted += earned - source.earned
     source.earned = earned
 
 
-def count_known(row: ScopeRow, confidence: float, *, liked: bool) -> None:
+def count_known(turn: Turn, confidence: float, *, liked: bool) -> None:
     """Count one answer or outcome in the threshold table: an override above a threshold, a miss below it."""
-    row.table = alignment.count_known(np.array(row.table), np.array([confidence]), np.array([liked])).tolist()
+    turn.row.table = alignment.count_known(np.array(turn.row.table), np.array([confidence]), np.array([liked])).tolist()
 
 
-def reward_arm(row: ScopeRow, threshold: float, *, liked: bool) -> None:
+def reward_arm(turn: Turn, threshold: float, *, liked: bool) -> None:
     """Give the arm that surfaced a decision its success or failure (the paper's selector)."""
-    (row.arm_likes if liked else row.arm_overrides)[ARMS.index(threshold)] += 1
+    (turn.row.arm_likes if liked else turn.row.arm_overrides)[ARMS.index(threshold)] += 1
 
 
 def judged(profile: Profile, heard: Heard, moved: float) -> JudgedAnswer:

@@ -20,7 +20,7 @@ SCHEMA_VERSION = 1
 RECENT_MAX = 512  # decisions of one entity that an outcome can still reach
 
 
-class Row(Struct):
+class Row(Struct, kw_only=True):
     """Any row: its schema version."""
 
     version: int = SCHEMA_VERSION

@@ -2,58 +2,69 @@
 
 from agents import alignment, trust
 from agents.deciding.fold import Turn, coins_of
-from agents.deciding.rows import Counts, ScopeRow, SourceRow, SourcesRow
+from agents.deciding.rows import Counts, SourceRow, SourcesRow
 from agents.thresholds import ARMS
 from schemas.events import (
-    BudgetState, Decision, LossWindow, Rate, Reason, SourceTrust, Status, ThresholdRow, ThresholdTable, TrustSummary,
+    BudgetState,
+    Decision,
+    LossWindow,
+    Reason,
+    SourceTrust,
+    Status,
+    ThresholdRow,
+    ThresholdTable,
+    TrustSummary,
 )  # fmt: skip
 from schemas.identity import derived_name
 
 WHOLE_PAST = -1
 
 
-def count_review(row: ScopeRow, *, missed: bool) -> None:
+def count_review(turn: Turn, *, missed: bool) -> None:
     """Count an outcome on a withheld decision."""
-    for counts in (row.current, row.total):
+    for counts in (turn.row.current, turn.row.total):
         counts.reviewed += 1
         counts.missed += missed
 
 
-def count_decision(turn: Turn, scope: str, row: ScopeRow, decision: Decision) -> None:
+def count_decision(turn: Turn, decision: Decision) -> None:
     """Count a decision; the one that fills the window publishes it."""
-    for counts in (row.current, row.total):
+    for counts in (turn.row.current, turn.row.total):
         counts.scenarios += 1
         counts.surfaced += decision.status == Status.SURFACED
         counts.withheld += decision.status == Status.WITHHELD
         counts.blocked += decision.status == Status.BLOCKED
         counts.explored += decision.reason == Reason.EXPLORATION
-    if row.current.scenarios < turn.settings.profile.window_scenarios:
+    if turn.row.current.scenarios < turn.settings.profile.window_scenarios:
         return
-    publish(turn, scope, row)
-    row.window += 1
-    row.current = Counts()
+    publish(turn)
+    turn.row.window += 1
+    turn.row.current = Counts()
 
 
-def publish(turn: Turn, scope: str, row: ScopeRow) -> None:
+def publish(turn: Turn) -> None:
     """Write the window that is full, the whole past, the threshold table, and trust with the budget."""
-    for window, counts in ((row.window, row.current), (WHOLE_PAST, row.total)):
-        identity = derived_name(scope, "window" if window == row.window else "total", row.window)
-        turn.emit("alignment", scope, identity, row.clock_ms, loss_window(turn, scope, row, identity, window, counts))
-    identity = derived_name(scope, "thresholds", row.window)
+    for window, counts in ((turn.row.window, turn.row.current), (WHOLE_PAST, turn.row.total)):
+        identity = derived_name(turn.scope, "window" if window == turn.row.window else "total", turn.row.window)
+        turn.emit("alignment", identity, turn.row.clock_ms, loss_window(turn, identity, window, counts))
+    identity = derived_name(turn.scope, "thresholds", turn.row.window)
     rows = tuple(
-        ThresholdRow(threshold, *counts, likes, overrides)
-        for threshold, counts, likes, overrides in zip(ARMS, row.table, row.arm_likes, row.arm_overrides, strict=True)
+        ThresholdRow(threshold, surfaced, known, overrides, misses, alpha, beta)
+        for threshold, (surfaced, known, overrides, misses), alpha, beta in zip(
+            ARMS, turn.row.table, turn.row.arm_likes, turn.row.arm_overrides, strict=True
+        )
     )
-    table = ThresholdTable(identity, scope, row.clock_ms, row.window, row.total.scenarios, rows, turn.positions)
-    turn.emit("alignment", scope, identity, row.clock_ms, table)
-    identity = derived_name(scope, "trust", row.window)
+    table = ThresholdTable(identity, turn.scope, turn.row.clock_ms, turn.row.window, turn.row.total.scenarios, rows, turn.positions)
+    turn.emit("alignment", identity, turn.row.clock_ms, table)
+    identity = derived_name(turn.scope, "trust", turn.row.window)
     start = turn.settings.profile.budget_start
-    budget = BudgetState(start + row.earned_trusted, start + row.earned_raw, row.open)
-    sources = tuple(source_trust(turn, scope, name) for name in turn.state.get(SourcesRow, scope).names)
-    turn.emit("alignment", scope, identity, row.clock_ms, TrustSummary(identity, scope, row.clock_ms, row.window, sources, budget, turn.positions))
+    budget = BudgetState(start + turn.row.earned_trusted, start + turn.row.earned_raw, turn.row.open)
+    sources = tuple(source_trust(turn, name) for name in turn.state.get(SourcesRow, turn.scope).names)
+    summary = TrustSummary(identity, turn.scope, turn.row.clock_ms, turn.row.window, sources, budget, turn.positions)
+    turn.emit("alignment", identity, turn.row.clock_ms, summary)
 
 
-def loss_window(turn: Turn, scope: str, row: ScopeRow, identity: str, window: int, counts: Counts) -> LossWindow:
+def loss_window(turn: Turn, identity: str, window: int, counts: Counts) -> LossWindow:
     """Return alignment loss, the paper's own loss with its floor, and the override rate with its three denominators."""
     profile = turn.settings.profile
     answers = {"override": counts.override, "like": counts.like, "neutral": counts.neutral, "skipped": counts.skipped}
@@ -64,8 +75,8 @@ def loss_window(turn: Turn, scope: str, row: ScopeRow, identity: str, window: in
     rates = alignment.override_rates(counts.overridden, counts.surfaced, counts.answered, counts.scenarios)
     return LossWindow(
         id=identity,
-        scope=scope,
-        time_ms=row.clock_ms,
+        scope=turn.scope,
+        time_ms=turn.row.clock_ms,
         window=window,
         scenarios=counts.scenarios,
         surfaced=counts.surfaced,
@@ -87,9 +98,9 @@ def loss_window(turn: Turn, scope: str, row: ScopeRow, identity: str, window: in
     )
 
 
-def source_trust(turn: Turn, scope: str, name: str) -> SourceTrust:
+def source_trust(turn: Turn, name: str) -> SourceTrust:
     """Return what is published of one source."""
-    source = turn.state.get(SourceRow, scope, name)
+    source = turn.state.get(SourceRow, turn.scope, name)
     coins = trust.channel(coins_of(source))
     return SourceTrust(
         source=name,

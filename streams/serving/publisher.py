@@ -106,3 +106,88 @@ class Publisher:
                 return False
         self.written = positions
         return True
+
+    def entry(self, record: ConsumerRecord) -> Entry | None:
+        """Decode one record; None for one that the deciding task refuses too: people and other systems write models and commands."""
+        topic = topics.short(record.topic, self.topic_prefix)
+        try:
+            event = codecs.decode(topic, record.value)
+        except DecodeError as error:
+            log.warning("record left out", topic=topic, partition=record.partition, offset=record.offset, why=str(error))
+            return None
+        partitions = sum(partition.topic == record.topic for partition in self.partitions)
+        misplaced = event.scope is not None and partition_of(event.scope.encode(), partitions) != record.partition
+        # Derived events take their time from telemetry that has been checked.
+        ahead = topic in {"model", "control"} and event.time_ms - record.timestamp > codecs.HOUR_MS
+        if misplaced or ahead:
+            log.warning("record left out", topic=topic, partition=record.partition, offset=record.offset, misplaced=misplaced, ahead=ahead)
+            return None
+        return Entry(topic, record.partition, record.offset, record.value, event)
+
+    @property
+    def position_key(self) -> str:
+        """The key of the positions."""
+        return f"{self.prefix}:positions"
+
+    def positions(self, places: Mapping[TopicPartition, int]) -> dict[str, str]:
+        """Write places, and what they belong to, as Redis keeps them."""
+        fields = {f"{topics.short(tp.topic, self.topic_prefix)}:{tp.partition}": str(place) for tp, place in places.items()}
+        return {"version": str(VERSION), "cluster": self.cluster, **fields}
+
+    def places(self, positions: Mapping[str, str]) -> Places | None:
+        """Read places that Redis kept; None where they belong to another version, cluster or set of partitions."""
+        names = {f"{topics.short(tp.topic, self.topic_prefix)}:{tp.partition}": tp for tp in self.partitions}
+        if positions.get("version") != str(VERSION) or positions.get("cluster") != self.cluster:
+            return None
+        if positions.keys() != {"version", "cluster", *names}:
+            return None
+        return {tp: int(positions[name]) for name, tp in names.items()}
+
+    async def stored(self) -> dict[str, str]:
+        """Read the positions that Redis holds."""
+        return {name.decode(): value.decode() for name, value in (await self.redis.hgetall(self.position_key)).items()}
+
+
+def retry() -> stamina._core._RetryContextIterator:
+    """Try again for ever, at most two seconds apart, while Redis or the broker is away."""
+    return stamina.retry_context(on=(RedisError, OSError, KafkaError), attempts=None, timeout=None, wait_initial=0.05, wait_max=RETRY_S_MAX)
+
+
+async def publish(deployment: Deployment) -> None:
+    """Keep the read model equal to the topics until cancelled.
+
+    Raises:
+        StackError: no Redis, or no broker, is known.
+        TopologyError: a topic does not exist.
+    """
+    if deployment.redis is None:
+        raise StackError("no Redis for the read model: start one with `npo up`, or set NPO_REDIS=redis://host:port/0")
+    counts = await partition_counts(deployment)
+    require(counts, READ, deployment)
+    partitions = [
+        TopicPartition(topics.physical(name, deployment.topic_prefix), partition) for name in READ for partition in range(counts[name])
+    ]
+    async with AsyncExitStack() as stack:
+        consumer = await stack.enter_async_context(open_reader(deployment))
+        redis = Redis.from_url(deployment.redis, socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=REDIS_TIMEOUT_S)
+        await stack.enter_async_context(redis)
+        await Publisher(deployment, consumer, redis, await cluster_id(deployment), partitions).run()
+
+
+async def _publish_until_stopped(deployment: Deployment) -> None:
+    publishing = asyncio.ensure_future(publish(deployment))
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, publishing.cancel)
+    await asyncio.wait([publishing])
+    if not publishing.cancelled():
+        publishing.result()
+
+
+def run_publisher(deployment: Deployment) -> None:
+    """Keep the read model equal to the topics until SIGTERM or Ctrl-C; every batch is whole, so stopping loses nothing."""
+    asyncio.run(_publish_until_stopped(deployment))
+
+
+if __name__ == "__main__":
+    run_publisher(Deployment())

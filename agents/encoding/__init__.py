@@ -1,0 +1,1 @@
+"""From telemetry to scenarios: running statistics of every entity, and what is unusual about them."""

@@ -1,0 +1,117 @@
+"""Run a step over a block so that no record can stop the task: what breaks the step, and only that, becomes a dead letter."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import structlog
+
+from agents.step import Block, Context, Output, Result, Step, dead_letter
+from schemas.errors import RecordError, StateError
+from streams.engine.fetch import slice_block
+
+# What a record of Kafka's format takes beside key, value and headers, at most.
+RECORD_OVERHEAD_BYTES = 96
+
+log = structlog.get_logger()
+
+
+class TooLargeError(RecordError):
+    """An output or row that no topic takes; the record that caused it is what gives way."""
+
+    reason = "output_too_large"
+
+
+class Timed(NamedTuple):
+    """An output with its record time: the time at which the broker appended the record that caused it."""
+
+    output: Output
+    timestamp_ms: int
+
+
+class State:
+    """The rows of one task: those of the store, overlaid by those that the open transaction is about to write.
+
+    Args:
+        read: reads a row from the store.
+    """
+
+    def __init__(self, read: Callable[[bytes], bytes | None]) -> None:
+        self._read = read
+        self.pending: dict[bytes, bytes | None] = {}
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the row's bytes, or None.
+
+        Raises:
+            StateError: the store cannot be read; no fault of the record, so that it must not become a dead letter.
+        """
+        if key in self.pending:
+            return self.pending[key]
+        try:
+            return self._read(key)
+        except Exception as error:
+            raise StateError(f"cannot read row {key!r}: {error}; if it stays so, delete the state directory: it is rebuilt") from error
+
+
+class Limits(NamedTuple):
+    """The largest record, in bytes, that each topic takes (by short name), and the state's changelog."""
+
+    topics: Mapping[str, int]
+    changelog: int
+
+
+def record_bytes(output: Output) -> int:
+    """Return an upper bound on the size of a record, in bytes."""
+    headers = sum(len(name) * 4 + len(value) + 10 for name, value in output.headers)
+    return len(output.key) + len(output.value or b"") + headers + RECORD_OVERHEAD_BYTES
+
+
+def compute(step: Step, state: State, block: Block, context: Context, limits: Limits) -> list[Timed]:
+    """Run a step over a block, put its rows into the state, and return its outputs.
+
+    Steps answer for bad records themselves. Where one raises all the same, the block is cut in halves until the record
+    is alone: a step's results do not depend on the cut. That record becomes a dead letter and changes no row.
+
+    Raises:
+        StateError: the store cannot be read.
+        MemoryError: there is too little memory.
+    """
+    try:
+        result = step(state, block, context)
+        _check(result, limits)
+    except (StateError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a step raises, its record is to blame
+        if len(block.offsets) == 1:
+            return [Timed(_reject(block, error, limits), block.timestamps_ms[0])]
+        middle = len(block.offsets) // 2
+        positions = {**context.positions, block.topic: block.offsets[middle]}
+        first = compute(step, state, slice_block(block, 0, middle), context, limits)
+        return first + compute(step, state, slice_block(block, middle, len(block.offsets)), context._replace(positions=positions), limits)
+    state.pending.update(result.rows)
+    return [Timed(output, block.timestamps_ms[output.ordinal]) for output in result.outputs]
+
+
+def _check(result: Result, limits: Limits) -> None:
+    """Raise TooLargeError if a topic would not take one of a step's outputs or rows."""
+    for output in result.outputs:
+        if output.value is not None and len(output.value) > limits.topics[output.topic] // 2:
+            size = record_bytes(output)
+            if size > limits.topics[output.topic]:
+                raise TooLargeError(f"an output of {size} bytes to {output.topic}, which takes {limits.topics[output.topic]}")
+    for key, row in result.rows.items():
+        if row is not None and len(key) + len(row) + RECORD_OVERHEAD_BYTES > limits.changelog:
+            raise TooLargeError(f"row {key[:100]!r} of {len(row)} bytes, the changelog takes {limits.changelog}")
+
+
+def _reject(block: Block, error: Exception, limits: Limits) -> Output:
+    reason = error.reason if isinstance(error, RecordError) else "step_failed"
+    detail = f"{type(error).__name__}: {error}"
+    log.error("record rejected", topic=block.topic, partition=block.partition, offset=block.offsets[0], reason=reason, exc_info=error)
+    letter = dead_letter(block, 0, reason, detail)
+    if (excess := record_bytes(letter) - limits.topics[letter.topic]) > 0 and letter.value is not None:
+        kept = max(0, len(letter.value) - excess)
+        letter = dead_letter(block, 0, reason, f"cut to {kept} of {len(letter.value)} bytes; {detail}")
+        letter = letter._replace(value=(block.values[0] or b"")[:kept])
+    return letter
+
