@@ -78,19 +78,21 @@ class Kind(NamedTuple):
 
 # The metric that moves most names the class. cpu_usage and network_in_mb lead a fault and a harmless event each: mixed classes.
 KINDS: dict[str, Kind] = {
-    "disk_filling": Kind(True, 1.1, (30, 55), {"disk_used": 30, "disk_write_latency_ms": 14, "disk_write_mb": 9, "queue_depth": 9, "request_latency_ms": 8}),
-    "slow_disk": Kind(True, 1.3, (24, 45), {"disk_write_latency_ms": 30, "request_latency_ms": 14, "queue_depth": 10, "cpu_usage": 8, "requests": -8}),
-    "memory_leak": Kind(True, 1.2, (35, 60), {"memory_used": 30, "request_latency_ms": 14, "cpu_usage": 9, "requests": -8, "error_rate": 8}),
-    "bad_release": Kind(True, 1.6, (20, 40), {"error_rate": 30, "request_latency_ms": 14, "requests": -10, "network_out_mb": -9, "queue_depth": 8}),
-    "stuck_consumer": Kind(True, 1.2, (24, 45), {"queue_depth": 30, "memory_used": 14, "requests": -9, "network_out_mb": -9, "error_rate": 8}),
-    "runaway_process": Kind(True, 0.7, (24, 45), {"cpu_usage": 30, "request_latency_ms": 14, "memory_used": 9, "queue_depth": 8, "error_rate": 6}),
-    "flood": Kind(True, 0.5, (20, 40), {"network_in_mb": 30, "connections": 14, "requests": 10, "cpu_usage": 9, "request_latency_ms": 8}),
-    "batch_job": Kind(False, 0.4, (24, 45), {"cpu_usage": 30, "disk_write_mb": 14, "memory_used": 10, "network_in_mb": 9, "disk_write_latency_ms": 8}),
-    "campaign": Kind(False, 0.4, (24, 45), {"network_in_mb": 30, "requests": 14, "connections": 12, "network_out_mb": 10, "cpu_usage": 8}),
-    "deploy": Kind(False, 0.9, (20, 35), {"connections": 30, "memory_used": -14, "requests": -10, "cpu_usage": 9, "network_in_mb": 8}),
-    "report_export": Kind(False, 0.8, (20, 40), {"network_out_mb": 30, "cpu_usage": 14, "disk_write_mb": 10, "requests": 8, "memory_used": 8}),
-    "backup": Kind(False, 0.0, (25, 45), {"disk_write_mb": 30, "network_out_mb": 14, "disk_write_latency_ms": 10, "cpu_usage": 8, "network_in_mb": 8}),
+    "disk_filling": Kind(True, 1.1, (20, 34), {"disk_used": 30, "disk_write_latency_ms": 14, "disk_write_mb": 9, "queue_depth": 9, "request_latency_ms": 8}),
+    "slow_disk": Kind(True, 1.3, (16, 30), {"disk_write_latency_ms": 30, "request_latency_ms": 14, "queue_depth": 10, "cpu_usage": 8, "requests": -8}),
+    "memory_leak": Kind(True, 1.2, (22, 36), {"memory_used": 30, "request_latency_ms": 14, "cpu_usage": 9, "requests": -8, "error_rate": 8}),
+    "bad_release": Kind(True, 1.6, (14, 26), {"error_rate": 30, "request_latency_ms": 14, "requests": -10, "network_out_mb": -9, "queue_depth": 8}),
+    "stuck_consumer": Kind(True, 1.2, (16, 30), {"queue_depth": 30, "memory_used": 14, "requests": -9, "network_out_mb": -9, "error_rate": 8}),
+    "runaway_process": Kind(True, 0.7, (16, 30), {"cpu_usage": 30, "request_latency_ms": 14, "memory_used": 9, "queue_depth": 8, "error_rate": 6}),
+    "flood": Kind(True, 0.5, (14, 26), {"network_in_mb": 30, "connections": 14, "requests": 10, "cpu_usage": 9, "request_latency_ms": 8}),
+    "batch_job": Kind(False, 0.4, (16, 30), {"cpu_usage": 30, "disk_write_mb": 14, "memory_used": 10, "network_in_mb": 9, "disk_write_latency_ms": 8}),
+    "campaign": Kind(False, 0.4, (16, 30), {"network_in_mb": 30, "requests": 14, "connections": 12, "network_out_mb": 10, "cpu_usage": 8}),
+    "deploy": Kind(False, 0.9, (14, 24), {"connections": 30, "memory_used": -14, "requests": -10, "cpu_usage": 9, "network_in_mb": 8}),
+    "report_export": Kind(False, 0.8, (14, 26), {"network_out_mb": 30, "cpu_usage": 14, "disk_write_mb": 10, "requests": 8, "memory_used": 8}),
+    "network_blip": Kind(False, 0.5, (4, 9), {"request_latency_ms": 24, "error_rate": 16, "connections": -9, "requests": -9, "queue_depth": 7}),
+    "backup": Kind(False, 0.0, (18, 30), {"disk_write_mb": 30, "network_out_mb": 14, "disk_write_latency_ms": 10, "cpu_usage": 8, "network_in_mb": 8}),
 }
+STRENGTH = (1.0, 2.6)
 _DRAWN = tuple(name for name, kind in KINDS.items() if kind.weight > 0)
 
 
@@ -189,7 +191,7 @@ def _event(world: World, server: int, number: int, after_ms: float) -> Event:
     start = after_ms + QUIET_MS + draw.exponential(world.gap_h * HOUR_MS)
     weights = np.array([KINDS[name].weight for name in _DRAWN])
     kind = _DRAWN[draw.choice(len(_DRAWN), p=weights / weights.sum())]
-    return Event(kind, int(start), int(start + draw.uniform(*KINDS[kind].minutes) * MINUTE_MS), float(draw.uniform(0.75, 1.35)))
+    return Event(kind, int(start), int(start + draw.uniform(*KINDS[kind].minutes) * MINUTE_MS), float(draw.uniform(*STRENGTH)))
 
 
 def _backups(world: World, server: int) -> Iterator[Event]:
@@ -201,7 +203,7 @@ def _backups(world: World, server: int) -> Iterator[Event]:
         draw = generator(world.seed, f"{server}", f"backup {day}")
         start = int(START_MS + day * DAY_MS + BACKUP_HOUR * HOUR_MS + own_ms + draw.uniform(0, 10 * MINUTE_MS))
         if world.busy_ms <= start < world.quiet_ms:
-            yield Event("backup", start, int(start + draw.uniform(*KINDS["backup"].minutes) * MINUTE_MS), float(draw.uniform(0.75, 1.35)))
+            yield Event("backup", start, int(start + draw.uniform(*KINDS["backup"].minutes) * MINUTE_MS), float(draw.uniform(*STRENGTH)))
 
 
 @lru_cache(maxsize=4)
@@ -236,8 +238,8 @@ def _moves(kind: str) -> FloatArray:
 
 
 def _course(event: Event, times: NDArray[np.int64]) -> FloatArray:
-    """Return an event's course in [0, strength]: there at once, and gone within its last six minutes."""
-    course = np.clip((event.end_ms - times) / (6 * MINUTE_MS), 0.0, 1.0)
+    """Return an event's course in [0, strength]: there at once, and fading over its second half."""
+    course = np.clip(2 * (event.end_ms - times) / (event.end_ms - event.start_ms), 0.0, 1.0)
     return event.strength * np.where(times >= event.start_ms, course, 0.0)
 
 

@@ -72,6 +72,10 @@ class TopologyError(NpoError):
     """Topics or partitions that do not fit the topology."""
 
 
+class RowError(NpoError):
+    """A row of state of another schema version than this release reads."""
+
+
 class PositionError(NpoError):
     """Positions that the log no longer holds, or a gap in what was delivered."""
 

@@ -137,6 +137,10 @@ class Deployment(BaseSettings):
     ssl_ca_file: Path | None = None
     ssl_cert_file: Path | None = None
     ssl_key_file: Path | None = None
+    # How long a worker may be silent before its tasks go to others. Brokers take less than 6 s only if they are told to.
+    session_timeout_s: float = Field(default=10.0, gt=0)
+    # How long a task may have work without progress before its process ends.
+    standstill_s: float = Field(default=60.0, gt=0)
 
 
 def read_yaml(path: Path, kind: type[T]) -> T:

@@ -13,18 +13,11 @@ from msgspec import Struct
 from schemas.errors import StackError, TopologyError
 from schemas.settings import Deployment
 from streams.clients import client_options
+from streams.groups import TopicPlan
 
 REPLICAS_MAX = 3
 # In DescribeConfigs: a value that the topic itself sets, not a default of its broker.
 SET_BY_TOPIC = 1
-
-
-class WantedTopic(Struct, frozen=True):
-    """One topic as it should be: its name on the broker, partitions, settings."""
-
-    name: str
-    partitions: int
-    settings: dict[str, str]
 
 
 class Difference(Struct, frozen=True):
@@ -67,7 +60,7 @@ async def cluster_id(deployment: Deployment) -> str:
         return str((await admin.describe_cluster())["cluster_id"])
 
 
-async def plan(admin: AIOKafkaAdminClient, wanted: Iterable[WantedTopic]) -> list[Difference]:
+async def plan(admin: AIOKafkaAdminClient, wanted: Iterable[TopicPlan]) -> list[Difference]:
     """Compare the topics that should be with those that are; settings beyond the wanted ones are the operator's own."""
     wanted = list(wanted)
     found = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
@@ -79,14 +72,14 @@ async def plan(admin: AIOKafkaAdminClient, wanted: Iterable[WantedTopic]) -> lis
             continue
         if found[topic.name] != topic.partitions:
             differences.append(Difference(topic.name, "partitions", "", str(topic.partitions), str(found[topic.name])))
-        for name, value in topic.settings.items():
+        for name, value in topic.config.items():
             current = settings[topic.name].get(name)
             if current is None or current.value != value:
                 differences.append(Difference(topic.name, "setting", name, value, current.value if current else "unknown to the broker"))
     return differences
 
 
-async def apply(admin: AIOKafkaAdminClient, wanted: Iterable[WantedTopic]) -> list[Difference]:
+async def apply(admin: AIOKafkaAdminClient, wanted: Iterable[TopicPlan]) -> list[Difference]:
     """Create what is missing, correct settings, and return what still differs: numbers of partitions, which stay as they are.
 
     Raises:
@@ -97,7 +90,7 @@ async def apply(admin: AIOKafkaAdminClient, wanted: Iterable[WantedTopic]) -> li
     if absent := [by_name[difference.topic] for difference in differences if difference.what == "absent"]:
         brokers = len((await admin.describe_cluster())["brokers"])
         replicas = min(REPLICAS_MAX, brokers)
-        new = [NewTopic(topic.name, topic.partitions, replicas, topic_configs=topic.settings) for topic in absent]
+        new = [NewTopic(topic.name, topic.partitions, replicas, topic_configs=topic.config) for topic in absent]
         for name, code, message in (await admin.create_topics(new)).topic_errors:
             # Another process may have been quicker.
             if code not in {0, TopicAlreadyExistsError.errno}:
@@ -107,7 +100,7 @@ async def apply(admin: AIOKafkaAdminClient, wanted: Iterable[WantedTopic]) -> li
         kept = {
             name: {key: value.value for key, value in found.items() if value.by_topic} for name, found in (await _settings(admin, wrong)).items()
         }
-        changes = [ConfigResource(ConfigResourceType.TOPIC, name, configs=kept[name] | by_name[name].settings) for name in wrong]
+        changes = [ConfigResource(ConfigResourceType.TOPIC, name, configs=kept[name] | by_name[name].config) for name in wrong]
         for response in await admin.alter_configs(changes):
             for code, message, _, name in response.resources:
                 if code:
@@ -115,7 +108,7 @@ async def apply(admin: AIOKafkaAdminClient, wanted: Iterable[WantedTopic]) -> li
     return await _settled(admin, by_name.values())
 
 
-async def ensure(deployment: Deployment, wanted: Iterable[WantedTopic]) -> None:
+async def ensure(deployment: Deployment, wanted: Iterable[TopicPlan]) -> None:
     """Apply, and refuse what then still differs.
 
     Raises:
@@ -151,7 +144,7 @@ class _NotSettledError(Exception):
     """The broker's metadata does not show yet what it has accepted."""
 
 
-async def _settled(admin: AIOKafkaAdminClient, wanted: Iterable[WantedTopic]) -> list[Difference]:
+async def _settled(admin: AIOKafkaAdminClient, wanted: Iterable[TopicPlan]) -> list[Difference]:
     """Wait until the broker shows what it has accepted (for ten seconds at most), and return what differs then."""
     differences: list[Difference] = []
     try:

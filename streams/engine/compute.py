@@ -6,7 +6,7 @@ from typing import NamedTuple
 import structlog
 
 from agents.step import Block, Context, Output, Result, Step, dead_letter
-from schemas.errors import RecordError, StateError
+from schemas.errors import RecordError, StateError, TopologyError
 from streams.engine.fetch import slice_block
 
 # What a record of Kafka's format takes beside key, value and headers, at most.
@@ -74,12 +74,13 @@ def compute(step: Step, state: State, block: Block, context: Context, limits: Li
 
     Raises:
         StateError: the store cannot be read.
+        TopologyError: the step writes to a topic that is not its own.
         MemoryError: there is too little memory.
     """
     try:
         result = step(state, block, context)
         _check(result, limits)
-    except (StateError, MemoryError):
+    except (StateError, TopologyError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - whatever a step raises, its record is to blame
         if len(block.offsets) == 1:
@@ -95,10 +96,11 @@ def compute(step: Step, state: State, block: Block, context: Context, limits: Li
 def _check(result: Result, limits: Limits) -> None:
     """Raise TooLargeError if a topic would not take one of a step's outputs or rows."""
     for output in result.outputs:
-        if output.value is not None and len(output.value) > limits.topics[output.topic] // 2:
-            size = record_bytes(output)
-            if size > limits.topics[output.topic]:
-                raise TooLargeError(f"an output of {size} bytes to {output.topic}, which takes {limits.topics[output.topic]}")
+        limit = limits.topics.get(output.topic)
+        if limit is None:
+            raise TopologyError(f"a step writes to {output.topic}, its agent may write to {sorted(limits.topics)}; add it to the topology")
+        if (size := record_bytes(output)) > limit:
+            raise TooLargeError(f"an output of {size} bytes to {output.topic}, which takes {limit}")
     for key, row in result.rows.items():
         if row is not None and len(key) + len(row) + RECORD_OVERHEAD_BYTES > limits.changelog:
             raise TooLargeError(f"row {key[:100]!r} of {len(row)} bytes, the changelog takes {limits.changelog}")
@@ -109,9 +111,9 @@ def _reject(block: Block, error: Exception, limits: Limits) -> Output:
     detail = f"{type(error).__name__}: {error}"
     log.error("record rejected", topic=block.topic, partition=block.partition, offset=block.offsets[0], reason=reason, exc_info=error)
     letter = dead_letter(block, 0, reason, detail)
-    if (excess := record_bytes(letter) - limits.topics[letter.topic]) > 0 and letter.value is not None:
-        kept = max(0, len(letter.value) - excess)
-        letter = dead_letter(block, 0, reason, f"cut to {kept} of {len(letter.value)} bytes; {detail}")
-        letter = letter._replace(value=(block.values[0] or b"")[:kept])
+    limit = limits.topics[letter.topic]
+    if record_bytes(letter) > limit:
+        kept = (block.values[0] or b"")[: limit // 2]
+        bare = block._replace(values=[kept], headers=[()])
+        letter = dead_letter(bare, 0, reason, f"cut to {len(kept)} bytes, headers left out; {detail}")
     return letter
-

@@ -2,7 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -10,9 +10,9 @@ from msgspec import Struct
 from schemas import topics
 from schemas.headers import Headers, find
 from schemas.identity import partition_of
+from streams.groups import TaskGroup
 from streams.logs.files import Log
-from streams.logs.replay import Produced, inputs_of, source
-from streams.topology import TaskGroup
+from streams.logs.replay import Produced, source
 
 UNKNOWN = "unknown source"
 ABSENT = "(absent)"
@@ -149,8 +149,8 @@ def describe(difference: Difference) -> list[str]:
 def _lanes(topology: Iterable[TaskGroup], log: Log) -> dict[Lane, _Logged]:
     lanes: dict[Lane, _Logged] = {}
     groups = tuple(topology)
-    readers = {topic: group.name for group in groups for topic in inputs_of(group)}
-    written = [topic for group in groups for agent in group.agents for topic in agent.writes]
+    readers = {topic.name: group.name for group in groups for topic in group.inputs}
+    written = [topic.name for group in groups for topic in group.outputs]
     written += [topics.dead_letter(topic) for topic in readers]
     for topic in dict.fromkeys(written):
         for partition in range(len(log.manifest.topics.get(topic, ()))):
@@ -175,18 +175,18 @@ def _identity(topic: str, headers: Headers) -> bytes:
     return find(headers, "ce_id") or b""
 
 
-def _parsed(value: bytes | None) -> Any:
+def _parsed(value: bytes | None) -> object:
     try:
         return None if value is None else msgspec.json.decode(value)
     except msgspec.DecodeError:
         return value
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return repr(value) if not isinstance(value, bytes) else value[:500].decode(errors="backslashreplace")
 
 
-def _fields(left: Any, right: Any, path: str) -> Iterator[tuple[str, str, str]]:
+def _fields(left: object, right: object, path: str) -> Iterator[tuple[str, str, str]]:
     """Walk two JSON values and give the paths at which they differ."""
     if isinstance(left, dict) and isinstance(right, dict):
         for name in {**left, **right}:

@@ -70,6 +70,20 @@ def topic_file(directory: Path, topic: str) -> Path:
     return directory / f"{topic}.parquet"
 
 
+def prepare(directory: Path) -> None:
+    """Make the directory of a log to be.
+
+    Raises:
+        LogFileError: it holds a log already, or cannot be made.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LogFileError(f"cannot make {directory}: {error.strerror}; give another directory") from error
+    if (directory / MANIFEST).exists():
+        raise LogFileError(f"{directory} holds a log already; give another directory")
+
+
 @contextmanager
 def topic_writer(directory: Path, topic: str) -> Iterator[Callable[[Block], None]]:
     """Write one topic's file: call the writer with its blocks, partition by partition in offset order.

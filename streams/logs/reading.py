@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import OffsetOutOfRangeError
 
 from agents.step import Block
 from schemas import topics
@@ -78,6 +79,17 @@ async def bounds(consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -
     return {partition: Bounds(first[partition], end[partition]) for partition in partitions}
 
 
+async def committed_positions(deployment: Deployment, groups: Iterable[str]) -> dict[TopicPartition, int]:
+    """Ask for the positions that consumer groups have committed; partitions without one are absent."""
+    admin = AIOKafkaAdminClient(**client_options(deployment))
+    await admin.start()
+    try:
+        found = [await admin.list_consumer_group_offsets(group) for group in groups]
+    finally:
+        await admin.close()
+    return {partition: position.offset for positions in found for partition, position in positions.items() if position.offset >= 0}
+
+
 async def read_blocks(consumer: AIOKafkaConsumer, name: str, partition: TopicPartition, start: int, end: int) -> AsyncIterator[Block]:
     """Read one partition's committed records with offsets in [start, end), in order.
 
@@ -89,13 +101,19 @@ async def read_blocks(consumer: AIOKafkaConsumer, name: str, partition: TopicPar
         end: the offset to stop before; at most the one that `bounds` gave.
 
     Raises:
-        PositionError: the broker hands out nothing more although the end is not reached.
+        PositionError: the broker hands out nothing more although the end is not reached, or deletes what is being read.
     """
     consumer.assign([partition])
     consumer.seek(partition, start)
     stalled, position = 0, start
     while position < end:
-        fetched = await consumer.getmany(partition, timeout_ms=WAIT_MS, max_records=BLOCK_RECORDS)
+        try:
+            fetched = await consumer.getmany(partition, timeout_ms=WAIT_MS, max_records=BLOCK_RECORDS)
+        except OffsetOutOfRangeError as error:
+            raise PositionError(
+                f"{partition.topic}-{partition.partition}: offset {position} was deleted while it was read; raise the topic's "
+                "retention.ms (`npo topics plan`) and start again"
+            ) from error
         records = [record for record in fetched.get(partition, ()) if record.offset < end]
         if records:
             yield Block(

@@ -4,7 +4,7 @@
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -15,8 +15,9 @@ from schemas.errors import ReplayError
 from schemas.events import MergeStep
 from schemas.identity import partition_of
 from schemas.settings import Settings
+from streams.engine.compute import Limits, State, compute
+from streams.groups import DEAD_LETTER_BYTES_MAX, RECORD_BYTES_MAX, TaskGroup
 from streams.logs.files import Log
-from streams.topology import TaskGroup
 
 
 class Taken(NamedTuple):
@@ -43,9 +44,11 @@ def merge_key(group: str, partition: int) -> bytes:
     return f"{group}-{partition}".encode()
 
 
-def inputs_of(group: TaskGroup) -> tuple[str, ...]:
-    """Return the short names of the topics that a task group reads."""
-    return tuple(topic for agent in group.agents for topic in agent.reads)
+def limits_of(group: TaskGroup) -> Limits:
+    """Return the largest records that the topics of a group take, as `npo topics apply` creates them."""
+    records = {topic.name: RECORD_BYTES_MAX for topic in group.outputs}
+    letters = {topics.dead_letter(topic.name): DEAD_LETTER_BYTES_MAX for topic in group.inputs}
+    return Limits(records | letters, RECORD_BYTES_MAX)
 
 
 def fold(
@@ -60,17 +63,19 @@ def fold(
         partitions: of each of the group's topics.
         rows: the state to start from; changed in place.
     """
-    steps = {topic: agent.step for agent in group.agents for topic in agent.reads}
+    steps = {topic.name: agent.step for agent in group.agents for topic in agent.reads}
+    limits = limits_of(group)
     positions = dict.fromkeys(steps, 0)
     for block, next_position in taken:
         if block.offsets:
-            result = steps[block.topic](rows, block, Context(settings, MappingProxyType(positions.copy()), partitions))
-            for key, row in result.rows.items():
+            state = State(rows.get)
+            context = Context(settings, MappingProxyType(positions.copy()), partitions)
+            yield from (timed.output for timed in compute(steps[block.topic], state, block, context, limits))
+            for key, row in state.pending.items():
                 if row is None:
                     rows.pop(key, None)
                 else:
                     rows[key] = row
-            yield from result.outputs
         positions[block.topic] = next_position
 
 
@@ -86,7 +91,7 @@ def replay(topology: Iterable[TaskGroup], log: Log, settings: Settings) -> Itera
     groups = tuple(topology)
     require_whole(groups, log)
     for group in groups:
-        partitions = len(log.manifest.topics[inputs_of(group)[0]])
+        partitions = len(log.manifest.topics[group.inputs[0].name])
         for partition in range(partitions):
             name, rows = source(group.name, partition), dict[bytes, bytes]()
             for output in fold(group, taken(group, partition, log), settings, partitions, rows):
@@ -101,9 +106,9 @@ def require_whole(groups: Iterable[TaskGroup], log: Log) -> None:
     """
     held = log.manifest.topics
     for group in groups:
-        inputs = inputs_of(group)
-        merge = (topics.MERGE.name,) if len(inputs) > 1 else ()
-        for topic in (*inputs, *(topic for agent in group.agents for topic in agent.writes), *merge):
+        inputs = [topic.name for topic in group.inputs]
+        merge = (topics.MERGE.name,) if group.merges else ()
+        for topic in (*inputs, *(topic.name for topic in group.outputs), *merge):
             if topic not in held:
                 raise ReplayError(f"the log has no topic {topic}, which {group.name} needs; export all topics of the deployment")
             for partition, part in enumerate(held[topic]):
@@ -124,17 +129,15 @@ def taken(group: TaskGroup, partition: int, log: Log) -> Iterator[Taken]:
     Raises:
         ReplayError: two merge records of the task do not meet.
     """
-    inputs = inputs_of(group)
-    if len(inputs) == 1:
+    inputs = [topic.name for topic in group.inputs]
+    if not group.merges:
         processed = log.manifest.topics[inputs[0]][partition].processed
         for block in log.read(inputs[0], partition):
-            head, rest = split(block, len(block.offsets) if processed is None else bisect_left(block.offsets, processed))
-            if head.offsets:
-                yield Taken(head, head.offsets[-1] + 1)
-            if rest.offsets:
-                return
+            count = len(block.offsets) if processed is None else bisect_left(block.offsets, processed)
+            if count:
+                yield Taken(between(block, 0, count), block.offsets[count - 1] + 1)
         return
-    cursors = {topic: _Cursor(Block(topic, partition, [], [], [], [], []), log.read(topic, partition)) for topic in inputs}
+    cursors = {topic: _Cursor(topic, partition, log.read(topic, partition)) for topic in inputs}
     positions = dict.fromkeys(inputs, 0)
     for step in merge_steps(group.name, partition, log):
         if step.start != positions.get(step.topic):
@@ -155,30 +158,46 @@ def merge_steps(group: str, partition: int, log: Log) -> Iterator[MergeStep]:
                 yield from decode(topics.MERGE.name, value).steps
 
 
-def split(block: Block, index: int) -> tuple[Block, Block]:
-    """Cut a block before one of its records."""
-    return (
-        Block(block.topic, block.partition, *(column[:index] for column in block[2:])),
-        Block(block.topic, block.partition, *(column[index:] for column in block[2:])),
+def between(block: Block, start: int, stop: int | None) -> Block:
+    """Return the records `start` to `stop` (excluded) of a block."""
+    return Block(
+        block.topic,
+        block.partition,
+        block.offsets[start:stop],
+        block.timestamps_ms[start:stop],
+        block.keys[start:stop],
+        block.values[start:stop],
+        block.headers[start:stop],
     )
 
 
 class _Cursor:
     """Takes records off the blocks of one partition up to given offsets; the cuts between these blocks do not matter."""
 
-    def __init__(self, empty: Block, blocks: Iterator[Block]) -> None:
-        self._rest = self._empty = empty
+    def __init__(self, topic: str, partition: int, blocks: Iterator[Block]) -> None:
+        self._empty = Block(topic, partition, [], [], [], [], [])
+        self._rest = self._empty
         self._blocks = blocks
 
     def take(self, until: int) -> Block:
-        columns: tuple[list[object], ...] = ([], [], [], [], [])
+        taken = self._empty
         while True:
-            head, self._rest = split(self._rest, bisect_left(self._rest.offsets, until))
-            for column, more in zip(columns, head[2:], strict=True):
-                column.extend(more)
+            index = bisect_left(self._rest.offsets, until)
+            taken, self._rest = _joined(taken, between(self._rest, 0, index)), between(self._rest, index, None)
             if self._rest.offsets:
-                break
+                return taken
             self._rest = next(self._blocks, self._empty)
             if not self._rest.offsets:
-                break
-        return Block(self._empty.topic, self._empty.partition, *columns)
+                return taken
+
+
+def _joined(first: Block, second: Block) -> Block:
+    return Block(
+        first.topic,
+        first.partition,
+        first.offsets + second.offsets,
+        first.timestamps_ms + second.timestamps_ms,
+        first.keys + second.keys,
+        first.values + second.values,
+        first.headers + second.headers,
+    )

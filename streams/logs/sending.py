@@ -13,7 +13,7 @@ from schemas.settings import Deployment
 from streams.clients import client_options
 
 BATCH_BYTES = 512 << 10
-PENDING_RECORDS = 8192
+PENDING_RECORDS = 4_096
 
 
 @asynccontextmanager

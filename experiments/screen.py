@@ -1,0 +1,98 @@
+"""What the demo shows on the terminal: the live table of both scopes, and the table at the end."""
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from experiments.feed import Feed
+from experiments.picture import change
+from experiments.watching import Watch
+from experiments.world import DAY_MS, MINUTE_MS, START_MS
+from schemas.events import Answer, LossWindow
+from streams.serving.tally import SKIPPED, ScopeTally
+
+SIMULATED = "simulated servers, faults and operators"
+
+
+def share(value: float | None) -> str:
+    """Write a share in per cent, or a dash where there is none."""
+    return "-" if value is None else f"{value:.1%}"
+
+
+def loss(window: LossWindow | None) -> str:
+    """Write a loss with its interval, or a dash."""
+    if window is None:
+        return "-"
+    value = "?" if window.loss is None else f"{window.loss:.2f}"
+    return f"{value}  [{window.loss_low:.2f}, {window.loss_high:.2f}]"
+
+
+def counts(tallies: Sequence[ScopeTally]) -> list[tuple[str, list[str]]]:
+    """Return the rows that the live table and the last one share: a name, and a value of each scope."""
+    rows: list[tuple[str, list[str]]] = [
+        ("scenarios", [f"{tally.scenarios:,}" for tally in tallies]),
+        ("  surfaced", [f"{tally.surfaced:,}" for tally in tallies]),
+        ("  withheld", [f"{tally.withheld:,}" for tally in tallies]),
+        ("  blocked by the safety policy", [f"{tally.blocked:,}" for tally in tallies]),
+        (
+            "answers: like / override / neutral / silence",
+            [" / ".join(f"{tally.answers[kind]:,}" for kind in (Answer.LIKE, Answer.OVERRIDE, Answer.NEUTRAL, SKIPPED)) for tally in tallies],
+        ),
+    ]
+    rows += [(f"overridden, per {name}", [share(tally.override_rates[name]) for tally in tallies]) for name in ("surfaced", "answered", "scenario")]
+    rows.append(("alignment loss, last window", [loss(tally.latest) for tally in tallies]))
+    rows.append(("alignment loss, whole run", [loss(tally.past) for tally in tallies]))
+    return rows
+
+
+def _table(rows: Sequence[tuple[str, list[str]]], seen: Watch) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    table.add_column("")
+    for course in seen.courses.values():
+        table.add_column(f"{course.scope}: {course.name}", justify="right", style="cyan" if course.learning else "yellow", min_width=22)
+    for name, values in rows:
+        table.add_row(name, *values)
+    return table
+
+
+def live(feed: Feed, seen: Watch, samples_per_second: float) -> RenderableType:
+    """Draw the view of this moment."""
+    world = feed.world
+    days = (feed.time_ms - START_MS) / DAY_MS
+    phase = "warm-up, nothing happens: the encoder learns what is usual" if feed.warming_up else "faults and harmless events"
+    if feed.time_ms > world.quiet_ms:
+        phase = "quiet end: the last answers come in"
+    behind_min = max(0, feed.time_ms - seen.decided_ms()) / MINUTE_MS
+    line = Text(f"day {days:4.1f}   {samples_per_second:7,.0f} samples/s   {seen.tally.total().samples:9,} samples   ", style="bold")
+    line.append(f"decided {behind_min:3.0f} event minutes behind; telemetry waited {feed.waited_s:.0f} s for it", style="dim")
+    body = Group(
+        Text(f"{phase}", style="italic"),
+        ProgressBar(total=world.steps, completed=feed.step, width=72),
+        line,
+        Text(),
+        _table(counts(list(seen.tally.scopes.values())), seen),
+    )
+    return Panel(body, title=f"npo demo: {SIMULATED}", title_align="left", padding=(1, 2))
+
+
+def plain(feed: Feed, seen: Watch, samples_per_second: float) -> str:
+    """Write the view of this moment as one line, where nobody looks at a terminal."""
+    total = seen.tally.total()
+    per_answered = " / ".join(share(tally.override_rates["answered"]) for tally in seen.tally.scopes.values())
+    return (
+        f"day {(feed.time_ms - START_MS) / DAY_MS:.1f}: {samples_per_second:,.0f} samples/s, {total.scenarios:,} scenarios, {total.surfaced:,} surfaced, "
+        f"{total.withheld:,} withheld, {total.blocked:,} blocked, overridden per answered {per_answered} (learning on / off)"
+    )
+
+
+def last(seen: Watch) -> Table:
+    """Draw the table at the end: the counts, and how the overrides changed."""
+    changes = [change(course) for course in seen.courses.values()]
+    rows = counts(list(seen.tally.scopes.values()))
+    rows.append(("overridden per answered, first fifth", [share(known.first if known else None) for known in changes]))
+    rows.append(("overridden per answered, last fifth", [share(known.last if known else None) for known in changes]))
+    return _table(rows, seen)

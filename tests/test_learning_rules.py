@@ -1,0 +1,157 @@
+"""Score, trust and thresholds as plain functions over arrays: what each formula promises."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import expit, logit
+
+from agents import scoring, thresholds, trust
+from agents.scoring import PERFECT, PRIOR_OFFSETS, Channel, Offsets
+
+shares = st.floats(0.02, 0.98)
+answers = st.sampled_from([0.0, 1.0])
+offsets = st.builds(Offsets, st.floats(-6, 6), st.floats(0.25, 100), st.floats(0.25, 100))
+channels = st.builds(Channel, st.floats(0.02, 0.98), st.floats(0.02, 0.98))
+
+
+@given(offsets, answers, shares)
+def test_a_perfect_source_moves_by_the_error_over_the_information(before: Offsets, liked: float, wanted: float) -> None:
+    """With J = 1 the update is (z - q) / H with H grown by q(1 - q)."""
+    after = scoring.update(before, liked, PERFECT, wanted, 1.0)
+    information = before.information + wanted * (1 - wanted)
+    assert after.information == pytest.approx(information)
+    assert after.offset == pytest.approx(before.offset + (liked - wanted) / information)
+
+
+@given(offsets, channels, shares, st.floats(0.05, 1))
+def test_a_like_raises_and_an_override_lowers(before: Offsets, channel: Channel, wanted: float, kappa: float) -> None:
+    """An answer moves the offset to its side, more the more it counts; a source at or below a coin flip moves nothing."""
+    liked, overridden = (scoring.update(before, z, channel, wanted, kappa) for z in (1.0, 0.0))
+    if channel.youden <= scoring.YOUDEN_LEAST:
+        assert liked == overridden == before
+    else:
+        assert overridden.offset <= before.offset <= liked.offset
+        assert liked.information >= before.information
+        assert liked.draw_information > before.draw_information
+
+
+@given(st.lists(st.tuples(offsets, answers, channels, shares), min_size=1, max_size=8))
+def test_arrays_are_scalars_side_by_side(cases: list[tuple[Offsets, float, Channel, float]]) -> None:
+    """A vector of classes gives, element by element, the very bytes that each gives alone."""
+    before = Offsets(*np.array([case[0] for case in cases]).T)
+    channel = Channel(*np.array([case[2] for case in cases]).T)
+    liked, wanted = np.array([case[1] for case in cases]), np.array([case[3] for case in cases])
+    together = np.array(scoring.update(before, liked, channel, wanted, 1.0))
+    alone = np.array([scoring.update(*case, 1.0) for case in cases]).T
+    assert together.tobytes() == np.ascontiguousarray(alone).tobytes()
+
+
+@given(st.integers(1, 500), st.integers(1, 500))
+def test_no_source_dominates_a_class(class_answers: int, source_answers: int) -> None:
+    """A source's first two answers count in full; all its answers together count for at most a fifth of the class, or two."""
+    source_answers = min(source_answers, class_answers)
+    kappa = scoring.cap(class_answers, source_answers)
+    assert 0 < kappa <= 1
+    assert kappa * source_answers <= max(2, class_answers / 5) + 1e-9
+    assert scoring.cap(class_answers, min(2, source_answers)) == 1
+
+
+@pytest.mark.parametrize("count", [1, 10, 100, 1000])
+def test_mean_score_has_its_closed_form_error(count: int) -> None:
+    """The mean's squared error over 20,000 chains is [n0^2 (m0 - p)^2 + n p (1 - p)] / (n0 + n)^2, within 7 %."""
+    weight, mean, rate = 4.0, 0.5, 0.3
+    overridden = np.random.default_rng(1).binomial(count, rate, size=20_000)
+    error = np.mean((scoring.mean_misalignment(weight, mean, count, overridden) - rate) ** 2)
+    expected = (weight**2 * (mean - rate) ** 2 + count * rate * (1 - rate)) / (weight + count) ** 2
+    assert error / expected == pytest.approx(1, abs=0.07)
+
+
+@pytest.mark.parametrize("wanted", [0.95, 0.05])
+def test_logit_score_finds_the_side_of_the_threshold(wanted: float) -> None:
+    """Sixty honest answers with 5 % error bring a class to the right side of .8 in at least 98 % of 500 chains."""
+    random = np.random.default_rng(2)
+    chains, channel = 500, Channel(0.95, 0.95)
+    state = Offsets(*(np.full(chains, value) for value in PRIOR_OFFSETS))
+    for _ in range(60):
+        is_wanted = random.random(chains) < wanted
+        says_like = np.where(random.random(chains) < 0.05, ~is_wanted, is_wanted).astype(float)
+        state = scoring.update(state, says_like, channel, scoring.confidence(0.0, state.offset), 1.0)
+    passes = scoring.confidence(0.0, state.offset) >= 0.8
+    assert np.mean(passes == (wanted >= 0.8)) >= 0.98
+
+
+def test_trust_separates_the_honest_from_the_liar() -> None:
+    """After 100 answers in classes that are known well, an honest unknown account has weight 1 and an inverter none."""
+    random = np.random.default_rng(3)
+    honest = liar = trust.prior(on_roster=False)
+    assert trust.weight(trust.channel(honest)) == pytest.approx(0.1)
+    for _ in range(100):
+        wanted = random.random() < 0.5
+        belief = 0.95 if wanted else 0.05
+        honest = trust.observe(honest, float(wanted), belief)
+        liar = trust.observe(liar, float(not wanted), belief)
+    assert trust.weight(trust.channel(honest)) == 1
+    assert trust.weight(trust.channel(liar)) == 0
+
+
+@given(st.lists(st.tuples(answers, shares), max_size=50))
+def test_coins_stay_coins(log: list[tuple[float, float]]) -> None:
+    """Whatever is answered, both coins stay inside (0, 1) and one answer adds one count, an outcome five."""
+    coins = trust.prior(on_roster=True)
+    for count, (liked, wanted) in enumerate(log, 1):
+        coins = trust.observe(coins, liked, wanted)
+        assert coins.wanted + coins.unwanted == pytest.approx(10 + count)
+        assert 0 < trust.channel(coins).alpha < 1
+        assert 0 < trust.channel(coins).beta < 1
+    told = trust.verify(coins, 1.0, 0.0)
+    assert told.unwanted == pytest.approx(coins.unwanted + 5)
+
+
+@given(st.integers(0, 1000), st.integers(0, 1000))
+def test_an_honest_source_earns_what_it_overrides_by_error(answered: int, overridden: int) -> None:
+    """A perfect source earns r a answer and pays 1 an override; a source without trust neither earns nor pays."""
+    assert trust.wealth(PERFECT, answered, overridden, 0.1) == pytest.approx(0.1 * answered - overridden)
+    assert trust.wealth(Channel(0.5, 0.4), answered, overridden, 0.1) == 0
+
+
+@pytest.mark.parametrize(("output", "information"), [(1.0, 0.25), (2.0, 4.0), (1.386, 1.0)])
+def test_posterior_propensity_is_the_share_that_passes(output: float, information: float) -> None:
+    """Of 20,000 draws the share that passes is the logged propensity, within three standard errors."""
+    random = np.random.default_rng(4)
+    draws = [thresholds.posterior(output, 0.0, information, 0.8, random) for _ in range(20_000)]
+    propensity = draws[0].propensity
+    assert np.mean([draw.passes for draw in draws]) == pytest.approx(propensity, abs=3 * np.sqrt(propensity * (1 - propensity) / 20_000))
+
+
+@pytest.mark.parametrize("confidence", [0.55, 0.75, 0.95])
+def test_thompson_propensity_is_the_share_that_passes(confidence: float) -> None:
+    """Of 5,000 draws of arms the share whose threshold the confidence passes is the logged propensity."""
+    random = np.random.default_rng(5)
+    likes, overrides = np.array([8.0, 4, 3, 9, 1]), np.array([3.0, 2, 1, 2, 1])
+    draws = [thresholds.thompson(confidence, likes, overrides, random) for _ in range(5_000)]
+    propensity = draws[0].propensity
+    assert np.mean([draw.passes for draw in draws]) == pytest.approx(propensity, abs=0.025)
+    assert thresholds.arm_probabilities(likes, overrides).sum() == pytest.approx(1)
+
+
+@given(st.floats(0.01, 0.99))
+def test_fixed_threshold_is_certain(confidence: float) -> None:
+    """A fixed threshold draws nothing and has propensity 0 or 1."""
+    selection = thresholds.fixed(confidence, 0.8)
+    assert (selection.draw, selection.propensity) == (None, float(confidence >= 0.8))
+
+
+def test_mean_posterior_propensity_is_the_share_that_passes() -> None:
+    """Of 20,000 Beta draws the share that passes is the logged propensity."""
+    random = np.random.default_rng(6)
+    draws = [thresholds.posterior_mean(3.0, 9.0, 0.8, random) for _ in range(20_000)]
+    assert np.mean([draw.passes for draw in draws]) == pytest.approx(draws[0].propensity, abs=0.01)
+
+
+def test_confidence_stays_inside_the_unit_interval() -> None:
+    """No model output makes confidence 0 or 1, so no information ever vanishes by rounding."""
+    confidence = np.asarray(scoring.confidence(np.array([-1e6, -40.0, 0.0, 40.0, 1e6]), 0.0))
+    assert np.all((confidence > 0) & (confidence < 1))
+    assert confidence[2] == expit(0.0)
+    assert scoring.confidence(float(logit(0.8)), 0.0) == pytest.approx(0.8)
