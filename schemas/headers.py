@@ -1,5 +1,6 @@
 """CloudEvents binary headers and W3C trace context of records."""
 
+import re
 from datetime import UTC, datetime
 from hashlib import blake2b
 
@@ -9,7 +10,7 @@ JSON = b"application/json"
 ARROW = b"application/vnd.apache.arrow.stream"
 CONTENT_TYPE = "content-type"
 TRACEPARENT = "traceparent"
-TRACEPARENT_LENGTH = 55
+_TRACE = re.compile(rb"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def find(headers: Headers, name: str) -> bytes | None:
@@ -37,10 +38,10 @@ def rfc3339(time_ms: int) -> str:
 
 
 def trace_of(headers: Headers, root: str) -> str:
-    """Return the 32-digit trace id: the incoming one, else one derived from the root record's name."""
-    value = find(headers, TRACEPARENT)
-    if value is not None and len(value) == TRACEPARENT_LENGTH:
-        return value[3:35].decode("ascii", "replace")
+    """Return the 32-digit trace id: the incoming one if it is valid, else one derived from the root record's name."""
+    valid = _TRACE.fullmatch(find(headers, TRACEPARENT) or b"")
+    if valid:
+        return valid[1].decode()
     return blake2b(root.encode(), digest_size=16).hexdigest()
 
 

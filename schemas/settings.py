@@ -153,7 +153,8 @@ def read_yaml(path: Path, kind: type[T]) -> T:
         return msgspec.convert(yaml.safe_load(path.read_text(encoding="utf-8")), kind)
     except OSError as error:
         raise SettingsError(f"cannot read {path}: {error.strerror}; give the path of a readable YAML file") from error
-    except (yaml.YAMLError, UnicodeDecodeError, msgspec.ValidationError) as error:
+    # PyYAML lets through what Python says of a value that looks like a date, or has a tag that it does not fit.
+    except (yaml.YAMLError, ValueError, KeyError, AttributeError, RecursionError) as error:
         raise SettingsError(f"{path} is not a valid {kind.__name__.lower()}: {error}") from error
 
 

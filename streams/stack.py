@@ -35,6 +35,8 @@ from streams.topology import TOPOLOGY
 
 # What a stack keeps in its home beside state file and lock.
 KAFKA, VALKEY, WORKERS, LOGS = "kafka", "valkey", "workers", "logs"
+# The stores of `npo worker`.
+STATE_DIRECTORY = "state"
 PUBLISHER = "publisher"
 TEND_S = 0.2
 READY_S_MAX = 120.0
@@ -311,7 +313,7 @@ def down(*, wipe: bool = False) -> bool:
                 raise StackError(f"the stack of process {state.pid} does not end; end that process yourself")
     (home / STATE).unlink(missing_ok=True)
     if wipe:
-        for name in (KAFKA, VALKEY, WORKERS, LOGS):
+        for name in (KAFKA, VALKEY, WORKERS, LOGS, STATE_DIRECTORY):
             shutil.rmtree(home / name, ignore_errors=True)
     return state is not None
 

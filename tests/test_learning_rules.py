@@ -62,7 +62,7 @@ def test_mean_score_has_its_closed_form_error(count: int) -> None:
     """The mean's squared error over 20,000 chains is [n0^2 (m0 - p)^2 + n p (1 - p)] / (n0 + n)^2, within 7 %."""
     weight, mean, rate = 4.0, 0.5, 0.3
     overridden = np.random.default_rng(1).binomial(count, rate, size=20_000)
-    error = np.mean((scoring.mean_misalignment(weight, mean, count, overridden) - rate) ** 2)
+    error = np.mean((scoring.mean_misalignment(weight, mean, count, overridden.astype(float)) - rate) ** 2)
     expected = (weight**2 * (mean - rate) ** 2 + count * rate * (1 - rate)) / (weight + count) ** 2
     assert error / expected == pytest.approx(1, abs=0.07)
 

@@ -66,6 +66,8 @@ def test_every_field_is_there_and_explained(path: Path) -> None:
         ("- name: x", "array"),
         ("name: [x", "line 1"),
         ("name: 2020-99-99", "month"),
+        ("name: !!bool x", "profile"),
+        ("name: !!timestamp x", "profile"),
     ],
 )
 def test_bad_profile_names_file_and_field(tmp_path: Path, text: str, names: str) -> None:

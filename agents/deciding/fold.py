@@ -6,6 +6,7 @@ Scenarios, answers and outcomes are some thousand times rarer than samples, so t
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -41,7 +42,7 @@ class Turn:
         headers = cloud_event(identity, topic, f"npo/deciding/{self.partition}", time_ms, trace or self.trace)
         self.outputs.append(Output(topic, self.scope.encode(), codecs.encode(event), headers, self.index))
 
-    @property
+    @cached_property
     def row(self) -> ScopeRow:
         """The scope's row; a new scope starts under the profile's initial model."""
         row = self.state.find(ScopeRow, self.scope)

@@ -44,7 +44,9 @@ def read_batches(value: bytes | None, key: bytes | None) -> tuple[str, list[Batc
     except (pa.ArrowException, OSError, ValueError, TypeError, OverflowError, MemoryError) as error:
         raise DecodeError(f"telemetry: not a readable Arrow stream: {error}") from error
     if len(entities) != 1:
-        raise DecodeError(f"telemetry: {len(entities)} entities ({sorted(entities)[:3]}) in one Arrow record; send one, as key and in every row")
+        raise DecodeError(
+            f"telemetry: {len(entities)} entities ({sorted(entities)[:3]}) in one Arrow record; send one, as key and in every row"
+        )
     entity = entities.pop()
     _check_name(entity, "entity")
     return entity, batches

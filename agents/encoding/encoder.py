@@ -1,34 +1,36 @@
 """The encoder: telemetry in, scenarios, clearings and heartbeats out."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.encoding.bank import Firing, Series, score_all
+from agents.encoding.bank import Firing
 from agents.encoding.rows import EntityState, ScopeState, entity_key, scope_key
-from agents.encoding.samples import Samples, Source, read_samples, sample_id
+from agents.encoding.samples import Samples, read_samples, sample_id
 from agents.encoding.scenarios import blame, detector_scores, excerpt_of, features_of, propose
 from agents.encoding.scopes import OUT_OF_ORDER, REPEATED, TAKEN, Tally, meet_peers
+from agents.encoding.series import score_samples
 from agents.step import Block, Context, Output, Result, Rows
 from schemas.codecs import encode as to_json
 from schemas.events import Cleared, Heartbeat, Scenario, ScenarioEvent
-from schemas.headers import cloud_event, trace_of
+from schemas.headers import Headers, cloud_event, trace_of
 from schemas.identity import derived_name
+from schemas.settings import CatalogueAction
+from schemas.topics import SCENARIO
 
-CLEARED, SCENARIO, HEARTBEAT = range(3)
-TIME_BITS = 44
+# The bits that a time takes: 2**43 ms is in the year 2248.
+TIME_BITS: Final = 44
+
+# An output and its place in the order: record, sample, and among one sample's outputs.
+Entry = tuple[int, int, int, Output]
 
 
 class Batch(NamedTuple):
-    """A block decoded, with the states that it touches; `fates` tells which samples are taken."""
+    """A block decoded, and its scopes' counts."""
 
     block: Block
     samples: Samples
-    owners: NDArray[np.int64]
-    times: NDArray[np.int64]
-    fates: NDArray[np.int64]
-    states: list[EntityState]
     tallies: dict[str, Tally]
 
 
@@ -50,27 +52,26 @@ def encode(rows: Rows, block: Block, context: Context) -> Result:
         context: settings, of which the catalogue is used.
     """
     samples = read_samples(block, context.settings.catalogue.entities)
-    outputs = [(output.ordinal, -1, 0, output) for output in samples.dead]
     if not samples.owners:
-        return Result([output for *_, output in outputs], {})
+        return Result(samples.dead, {})
     states = [EntityState.unpack(rows.get(entity_key(source.entity))) for source in samples.sources]
-    owners, times = np.array(samples.owners), np.array(samples.times_ms)
-    fates = _fates(owners, times, states)
-    tallies = _tally(rows, samples, times, fates, states)
-    batch = Batch(block, samples, owners, times, fates, states, tallies)
-    fired, cleared = _score(batch)
-    for firing in sorted(fired, key=lambda one: one.place):
-        outputs.append(_scenario(batch, firing, context))
-    for place in cleared:
-        outputs.append(_cleared(batch, place))
-    for scope, tally in tallies.items():
-        outputs.extend(_heartbeat(batch, scope, tally, index) for index in tally.beats())
-    outputs.sort(key=lambda entry: entry[:3])
+    times = np.array(samples.times_ms)
+    fates = _fates(np.array(samples.owners), times, states)
+    batch = Batch(block, samples, _tally(rows, samples, times, fates, states))
+    found = score_samples(samples, states, fates == TAKEN, times)
+    entries: list[Entry] = [(output.ordinal, -1, 0, output) for output in samples.dead]
+    entries.extend(_cleared(batch, place) for place in found.cleared)
+    actions = context.settings.catalogue.actions
+    # In the order of the log: each scenario meets the peers that fired before it.
+    entries.extend(_scenario(batch, firing, actions) for firing in sorted(found.fired, key=lambda firing: firing.place))
+    for scope, tally in batch.tallies.items():
+        entries.extend(_heartbeats(batch, scope, tally))
+    entries.sort(key=lambda entry: entry[:3])
     written: dict[bytes, bytes | None] = {
         entity_key(source.entity): state.pack() for source, state in zip(samples.sources, states, strict=True)
     }
-    written.update((scope_key(scope), tally.state.pack()) for scope, tally in tallies.items())
-    return Result([output for *_, output in outputs], written)
+    written.update((scope_key(scope), tally.state.pack()) for scope, tally in batch.tallies.items())
+    return Result([output for *_, output in entries], written)
 
 
 def _fates(owners: NDArray[np.int64], times: NDArray[np.int64], states: list[EntityState]) -> NDArray[np.int64]:
@@ -89,9 +90,7 @@ def _fates(owners: NDArray[np.int64], times: NDArray[np.int64], states: list[Ent
     return placed[len(states) :]
 
 
-def _tally(
-    rows: Rows, samples: Samples, times: NDArray[np.int64], fates: NDArray[np.int64], states: list[EntityState]
-) -> dict[str, Tally]:
+def _tally(rows: Rows, samples: Samples, times: NDArray[np.int64], fates: NDArray[np.int64], states: list[EntityState]) -> dict[str, Tally]:
     """Count by scope, moving entities from scope to scope as their samples say."""
     numbers: dict[str, int] = {}
     moves: dict[str, list[tuple[int, int]]] = {}
@@ -112,15 +111,71 @@ def _tally(
     return tallies
 
 
-def _score(batch: Batch) -> tuple[list[Firing], list[int]]:
-    """Score all samples that are taken; those of entities that had to forget metrics come in further passes."""
-    fired: list[Firing] = []
-    cleared: list[int] = []
-    pending = [
-        (state, parts)
-        for state, source in zip(batch.states, batch.samples.sources, strict=True)
-        if (parts := _parts(source, batch.fates))
-    ]
-    while pending:
-        series, pending = [], _pass(pending)[1]
-    return fired, cleared
+def _identify(batch: Batch, place: int, kind: str, at_ms: int) -> tuple[str, str, Headers]:
+    """Return the parent's id, the event's own, and its headers."""
+    record = batch.samples.records[place]
+    parent = sample_id(batch.block, record, batch.samples.rows[place])
+    identity = derived_name(parent, kind)
+    source = f"npo/encoding/{batch.block.partition}"
+    return parent, identity, cloud_event(identity, SCENARIO.name, source, at_ms, trace_of(batch.block.headers[record], parent))
+
+
+def _entry(batch: Batch, place: int, rank: int, event: ScenarioEvent, headers: Headers) -> Entry:
+    record = batch.samples.records[place]
+    return record, place, rank, Output(SCENARIO.name, event.scope.encode(), to_json(event), headers, record)
+
+
+def _scenario(batch: Batch, firing: Firing, actions: tuple[CatalogueAction, ...]) -> Entry:
+    place, scope = firing.place, batch.samples.scopes[firing.place]
+    entity = batch.samples.sources[batch.samples.owners[place]].entity
+    parent, identity, headers = _identify(batch, place, "scenario", firing.time_ms)
+    blamed = blame(firing)
+    label = blamed.symptoms[0].label
+    action = propose(actions, label)
+    tally = batch.tallies[scope]
+    times, excerpt = excerpt_of(firing, blamed)
+    scenario = Scenario(
+        id=identity,
+        scope=scope,
+        entity=entity,
+        time_ms=firing.time_ms,
+        scenario_class=f"{scope}|{label}|{action.name}",
+        score=firing.score,
+        symptoms=blamed.symptoms,
+        action=action,
+        features=features_of(firing),
+        detector_scores=detector_scores(firing),
+        symptom_start_ms=firing.start_ms,
+        excerpt=excerpt,
+        excerpt_times_ms=times,
+        peers_alike=meet_peers(tally.state, firing.time_ms, entity, label),
+        peers_seen=tally.entities_at(place) - 1,
+        parents=(parent,),
+    )
+    return _entry(batch, place, 1, scenario, headers)
+
+
+def _cleared(batch: Batch, place: int) -> Entry:
+    at_ms = batch.samples.times_ms[place]
+    parent, identity, headers = _identify(batch, place, "cleared", at_ms)
+    entity = batch.samples.sources[batch.samples.owners[place]].entity
+    return _entry(batch, place, 0, Cleared(identity, batch.samples.scopes[place], entity, at_ms, (parent,)), headers)
+
+
+def _heartbeats(batch: Batch, scope: str, tally: Tally) -> list[Entry]:
+    entries = []
+    for index in tally.beats():
+        place = int(tally.places[index])
+        at_ms = batch.samples.times_ms[place]
+        _, identity, headers = _identify(batch, place, "heartbeat", at_ms)
+        beat = Heartbeat(
+            id=identity,
+            scope=scope,
+            time_ms=at_ms,
+            samples=int(tally.samples[index]),
+            repeated=int(tally.repeated[index]),
+            out_of_order=int(tally.out_of_order[index]),
+            entities=tally.entities_at(place),
+        )
+        entries.append(_entry(batch, place, 2, beat, headers))
+    return entries

@@ -1,10 +1,10 @@
 """Records of telemetry to columns: JSON samples and Arrow batches, each record whole or in the dead-letter topic."""
 
 import struct
+from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -76,7 +76,7 @@ def read_samples(block: Block, scopes: dict[str, str]) -> Samples:
             else:
                 sample = decode("telemetry", value)
                 entity = sample.entity
-                if key is not None and key != _utf8(entity):
+                if key is not None and key != entity.encode():
                     raise DecodeError(f"telemetry: key {key!r} is not the entity {entity!r}; write the entity as the record's key")
                 _check_time(sample.time_ms, block.timestamps_ms[record])
                 owner = by_name.get(entity)
@@ -150,5 +150,5 @@ def _is_arrow(headers: Headers) -> bool:
 
 
 @cache
-def _packer(count: int) -> "msgspec.UnsetType":
+def _packer(count: int) -> Callable[..., bytes]:
     return struct.Struct(f"={count}d").pack

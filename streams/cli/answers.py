@@ -4,7 +4,8 @@ import asyncio
 import getpass
 import json as json_text
 from collections.abc import AsyncIterator
-from typing import Annotated, Literal
+from contextlib import suppress
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -13,14 +14,14 @@ from msgspec import Struct, to_builtins
 
 from schemas import topics
 from schemas.codecs import encode
-from schemas.errors import UnknownDecisionError
+from schemas.errors import SettingsError, UnknownDecisionError
 from schemas.events import Answer, Feedback, StandingAnswer
 from schemas.headers import CONTENT_TYPE, JSON
 from schemas.identity import partition_of
 from schemas.settings import Deployment
+from streams.home import connect
 from streams.logs.reading import bounds, open_reader, partition_counts, read_blocks, require
 from streams.logs.sending import open_sender
-from streams.stack import connect
 
 # Enough to hold a heartbeat of each of some hundred scopes.
 TAIL_RECORDS = 2_000
@@ -43,13 +44,7 @@ class Timed(Struct):
     decided_ms: int = 0
 
 
-class Found(Struct):
-    """A recommendation as it stands: its key, last record, and its scope's event time as far as the topics tell."""
-
-    key: bytes
-    shown: Shown
-    time_ms: int
-
+T = TypeVar("T")
 
 _SHOWN = msgspec.json.Decoder(Shown)
 _TIMED = msgspec.json.Decoder(Timed)
@@ -91,7 +86,7 @@ def answer(
     return 0
 
 
-async def send_answer(  # noqa: PLR0913, PLR0917 - they are the fields of an answer
+async def send_answer(
     deployment: Deployment,
     decision: str,
     kind: Answer,
@@ -105,67 +100,67 @@ async def send_answer(  # noqa: PLR0913, PLR0917 - they are the fields of an ans
 
     Raises:
         UnknownDecisionError: no recommendation has this id, or several begin with it.
+        SettingsError: not an answer, e.g. a note that is too long.
         TopologyError: the topics do not exist.
     """
     counts = await partition_counts(deployment)
     require(counts, [topics.RECOMMENDATION.name, topics.FEEDBACK.name], deployment)
     async with open_reader(deployment) as consumer:
-        found = await find_recommendation(consumer, deployment.topic_prefix, counts, decision, scope)
-    last = max((standing.revision for standing in found.shown.answers if standing.operator == operator), default=0)
-    feedback = msgspec.convert(
-        {
-            "decision": found.shown.id, "operator": operator, "kind": kind, "time_ms": found.time_ms,
-            "revision": revision or last + 1, "reason": reason, "note": note,
-        },
-        Feedback,
-    )  # fmt: skip
-    partition = partition_of(found.key, counts[topics.FEEDBACK.name])
+        key, shown = await find_recommendation(consumer, deployment.topic_prefix, counts, decision, scope)
+        time_ms = await event_time(consumer, deployment.topic_prefix, counts, key, shown)
+    last = max((standing.revision for standing in shown.answers if standing.operator == operator), default=0)
+    fields = {"decision": shown.id, "operator": operator, "kind": kind, "time_ms": time_ms, "reason": reason, "note": note}
+    try:
+        feedback = msgspec.convert({**fields, "revision": last + 1 if revision is None else revision}, Feedback)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"not an answer: {error}; change the option of that name") from error
+    partition = partition_of(key, counts[topics.FEEDBACK.name])
     async with open_sender(deployment) as sender:
-        await sender.send(topics.FEEDBACK.name, partition, found.key, encode(feedback), ((CONTENT_TYPE, JSON),))
+        await sender.send(topics.FEEDBACK.name, partition, key, encode(feedback), ((CONTENT_TYPE, JSON),))
     return feedback
 
 
-async def find_recommendation(consumer: AIOKafkaConsumer, prefix: str, counts: dict[str, int], decision: str, scope: str | None) -> Found:
-    """Find a recommendation's last record by its id or the beginning of it, and its scope's event time.
+async def find_recommendation(
+    consumer: AIOKafkaConsumer, prefix: str, counts: dict[str, int], decision: str, scope: str | None
+) -> tuple[bytes, Shown]:
+    """Find key and last record of a recommendation by its id or the beginning of it.
 
     Raises:
         UnknownDecisionError: none, or several.
     """
     count = counts[topics.RECOMMENDATION.name]
     matches: dict[str, tuple[bytes, Shown]] = {}
-    times: dict[str, int] = {}
     for partition in range(count) if scope is None else [partition_of(scope.encode(), count)]:
-        async for key, value in _records(consumer, topics.RECOMMENDATION.name, prefix, partition):
-            shown = _SHOWN.decode(value)
-            times[shown.scope] = max(shown.time_ms, times.get(shown.scope, 0))
+        async for key, shown in _records(consumer, topics.RECOMMENDATION.name, prefix, partition, _SHOWN):
             if shown.id.startswith(decision) and scope in {None, shown.scope}:
                 matches[shown.id] = (key, shown)
-    if decision in matches:
-        matches = {decision: matches[decision]}
-    if not matches:
-        within = f" in scope {scope}" if scope else ""
-        raise UnknownDecisionError(f"no recommendation {decision}{within}; `npo watch` lists those that can be answered")
-    if len(matches) > 1:
+    if decision in matches or len(matches) == 1:
+        return matches[decision if decision in matches else next(iter(matches))]
+    if matches:
         raise UnknownDecisionError(f"{len(matches)} recommendations begin with {decision}: {', '.join(list(matches)[:5])}; give more of it")
-    (key, shown), = matches.values()  # fmt: skip
-    time_ms = times[shown.scope]
-    for name in (topics.DECISION.name, topics.SCENARIO.name):
+    within = f" in scope {scope}" if scope else ""
+    raise UnknownDecisionError(f"no recommendation {decision}{within}; `npo watch` lists those that can be answered")
+
+
+async def event_time(consumer: AIOKafkaConsumer, prefix: str, counts: dict[str, int], key: bytes, shown: Shown) -> int:
+    """Return the event time of a recommendation's scope, as far as the newest records of its partition tell."""
+    time_ms = shown.time_ms
+    for name in (topics.RECOMMENDATION.name, topics.DECISION.name, topics.SCENARIO.name):
         if name in counts:
-            async for _, value in _records(consumer, name, prefix, partition_of(key, counts[name]), TAIL_RECORDS):
-                timed = _TIMED.decode(value)
+            async for _, timed in _records(consumer, name, prefix, partition_of(key, counts[name]), _TIMED, TAIL_RECORDS):
                 if timed.scope == shown.scope:
                     time_ms = max(time_ms, timed.time_ms, timed.decided_ms)
-    return Found(key, shown, time_ms)
+    return time_ms
 
 
 async def _records(
-    consumer: AIOKafkaConsumer, name: str, prefix: str, partition: int, last: int | None = None
-) -> AsyncIterator[tuple[bytes, bytes]]:
-    """Read a partition, or its last records, leaving out those without key or value."""
+    consumer: AIOKafkaConsumer, name: str, prefix: str, partition: int, decoder: msgspec.json.Decoder[T], last: int | None = None
+) -> AsyncIterator[tuple[bytes, T]]:
+    """Read a partition, or its last records, leaving out what is none of ours."""
     place = TopicPartition(topics.physical(name, prefix), partition)
     held = (await bounds(consumer, [place]))[place]
     start = held.first if last is None else max(held.first, held.end - last)
     async for block in read_blocks(consumer, name, place, start, held.end):
         for key, value in zip(block.keys, block.values, strict=True):
-            if key is not None and value is not None:
-                yield key, value
+            with suppress(msgspec.DecodeError):
+                yield key or b"", decoder.decode(value or b"")

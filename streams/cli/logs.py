@@ -14,13 +14,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from schemas import topics
 from schemas.errors import ReplayError
 from schemas.settings import load_settings
+from streams.home import connect
+from streams.logs import importing
 from streams.logs.compare import compare, describe
 from streams.logs.exporting import export_log
 from streams.logs.files import open_log
-from streams.logs.importing import WAIT_S, import_log
 from streams.logs.replay import Produced
 from streams.logs.replay import replay as replay_log
-from streams.stack import connect
 from streams.topology import TOPOLOGY
 
 
@@ -53,12 +53,12 @@ def export(directory: Path, *, json: bool = False) -> int:
     return 0
 
 
-def import_log_command(
+def import_log(
     directory: Path,
     *,
     names: Annotated[str | None, Parameter(name="--topics")] = None,
     broker: str | None = None,
-    wait_s: float = WAIT_S,
+    wait_s: float = importing.WAIT_S,
     json: bool = False,
 ) -> int:
     """Send the inputs of an exported log to this deployment, by their original append time; its workers do the rest.
@@ -84,7 +84,7 @@ def import_log_command(
     total = sum(part.records for name in chosen for part in log.manifest.topics.get(name, ()))
     with _progress(quiet=json) as progress:
         task = progress.add_task("import", total=total)
-        imported = asyncio.run(import_log(deployment, log, chosen, lambda count: progress.advance(task, count), wait_s))
+        imported = asyncio.run(importing.import_log(deployment, log, chosen, lambda count: progress.advance(task, count), wait_s))
     lines = [f"{count:,} {name}" for name, count in imported.records.items()]
     if imported.not_found:
         lines.append(f"{imported.not_found:,} answers were sent although their decision did not appear: do workers run? (`npo status`)")
@@ -118,8 +118,7 @@ def replay(directory: Path, *, json: bool = False) -> int:
     counts = {name: getattr(result, name) for name in ("compared", "different", "missing", "extra", "unfinished")}
     verdict = "the same bytes" if result.equal else "NOT the same"
     _print({"equal": result.equal, **counts, "first_difference": first}, json=json, text=[
-        f"{verdict}: {result.compared:,} records compared, {result.different:,} different, {result.missing:,} missing in the log, "
-        f"{result.extra:,} too many in the log",
+        f"{verdict}: {result.compared:,} compared, {result.different:,} different, {result.missing:,} missing, {result.extra:,} too many",
         *([f"{result.unfinished:,} at the end not compared: the export cut them from their inputs"] if result.unfinished else []),
         *first,
     ])  # fmt: skip

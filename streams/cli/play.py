@@ -19,10 +19,10 @@ from schemas.errors import SettingsError
 from schemas.headers import rfc3339
 from schemas.identity import partition_of
 from schemas.settings import Deployment
+from streams.home import connect
 from streams.logs import datasets
 from streams.logs.reading import partition_counts, require
 from streams.logs.sending import open_sender
-from streams.stack import connect
 
 # What is due within this time goes with the batch at hand.
 TICK_S = 0.02

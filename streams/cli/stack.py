@@ -1,29 +1,31 @@
 """`npo up`, `down`, `status`, `worker`."""
 
 import asyncio
-import json as json_text
 import signal
 import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
+import structlog
 from aiokafka.errors import KafkaError
 from msgspec import Struct, to_builtins
 from rich.console import Console
 from rich.table import Table
 
-from schemas import codecs, topics
-from schemas.errors import DecodeError, StackError
-from schemas.events import Control, Model
+from schemas.errors import StackError
+from schemas.events import Control
 from schemas.headers import rfc3339
 from schemas.settings import Deployment, load_settings
+from schemas.topics import CONTROL, MODEL
 from streams import admin, stack
 from streams.embedded import start_child
 from streams.engine.worker import run_worker
 from streams.home import StackState
-from streams.logs.reading import bounds, open_reader, partition_counts, read_blocks
+from streams.logs.reading import partition_counts
 from streams.readiness import GroupState, count_behind, group_states
+from streams.serving.following import follow
 from streams.serving.readmodel import ALL_SCOPES, Force
 from streams.topology import TOPOLOGY
 
@@ -125,7 +127,7 @@ async def inspect(deployment: Deployment) -> Report:
             states = await group_states(deployment, client, TOPOLOGY)
             counts = await partition_counts(deployment)
             await count_behind(deployment, client, TOPOLOGY, states)
-        in_force, models = await commands(deployment, counts)
+        in_force, models = await commands(deployment)
     except KafkaError as error:
         raise StackError(f"the broker at {deployment.broker} does not answer: {error}; `npo down` and `npo up` start it anew") from error
     state = stack.find(deployment.home)
@@ -133,15 +135,78 @@ async def inspect(deployment: Deployment) -> Report:
     return Report(deployment.broker or "", deployment.redis, own, len(counts), states, in_force, models)
 
 
-async def commands(deployment: Deployment, counts: dict[str, int]) -> tuple[dict[str, Force], dict[str, str]]:
+async def commands(deployment: Deployment) -> tuple[dict[str, Force], dict[str, str]]:
     """Read what is in force, and each scope's model, from the control and model topics."""
-    in_force: dict[str, Force] = {}
+    told: dict[tuple[str, int], Force] = {}
     models: dict[str, str] = {}
-    async for event in events(deployment, counts, (topics.CONTROL, topics.MODEL)):
-        match event:
-            case Control():
-                scope = event.scope or ALL_SCOPES
-                in_force[scope] = in_force.get(scope, Force()).after(event)
-            case Model():
+    async for batch in follow(deployment, (CONTROL.name, MODEL.name)):
+        for _, partition, event, _ in batch:
+            if isinstance(event, Control):
+                place = event.scope or ALL_SCOPES, partition
+                told[place] = told.get(place, Force()).after(event)
+            else:
                 models[event.scope] = event.id
-    return {scope: force for scope, force in in_force.items() if force.killed or force.frozen}, models
+    # A command to all is one record in every partition: in force as soon as one of them has it.
+    return {scope: force for (scope, _), force in told.items() if force.killed or force.frozen}, models
+
+
+def show(report: Report, console: Console) -> None:
+    """Print a report."""
+    state = report.stack
+    console.print(f"Kafka {report.broker}, {report.topics} topics; Redis {report.redis or 'not known'}", soft_wrap=True)
+    if state is not None:
+        console.print(f"stack {state.phase} since {rfc3339(state.started_ms)}, process {state.pid}")
+        processes = Table("process", "condition", "pid", "restarts", "exit code", box=None)
+        for process in state.processes:
+            style = None if process.condition in GOOD else "red"
+            code = "" if process.exit_code is None else str(process.exit_code)
+            processes.add_row(process.name, process.condition, str(process.pid), str(process.restarts), code, style=style)
+        console.print(processes)
+    groups = Table("group", "state", "workers", "partitions", "behind", box=None)
+    for group in report.groups:
+        behind = f"{group.behind:,}" if group.exact else f"about {group.behind:,}"
+        partitions = f"{group.assigned} of {group.partitions}"
+        groups.add_row(group.group, group.state, str(group.members), partitions, behind, style=None if group.ready else "red")
+    console.print(groups)
+    for scope, force in sorted(report.in_force.items()):
+        what = " and ".join(name for name, on in (("killed", force.killed), ("frozen", force.frozen)) if on)
+        console.print(f"{'all scopes' if scope == ALL_SCOPES else scope}: {what} by {force.by}. {force.reason}", style="yellow", markup=False)
+    for scope, model in sorted(report.models.items()):
+        console.print(f"{scope}: model {model}", markup=False)
+
+
+def worker(*groups: str) -> int:
+    """Run one worker process for each task group, all groups where none is named; one group runs in this process.
+
+    The broker is NPO_BROKER's, else that of the stack in NPO_HOME; NPO_HOME holds the local stores, so two workers of one group on one
+    machine need two homes. Ends with code 1 as soon as one worker fails.
+
+    Args:
+        groups: Names of task groups, as `npo topology` shows them.
+    """
+    known = [group.name for group in TOPOLOGY]
+    if unknown := sorted(set(groups) - set(known)):
+        Console(stderr=True).print(f"no task group {', '.join(unknown)}; there are {', '.join(known)}", style="red")
+        return WRONG_USE
+    deployment = stack.connect()
+    if len(groups) == 1:
+        structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+        run_worker(deployment, load_settings(deployment), groups[0], TOPOLOGY)
+        return 0
+    return run_workers(deployment, groups or known)
+
+
+def run_workers(deployment: Deployment, groups: Sequence[str]) -> int:
+    """Run one child process for each group until one of them ends or this process is told to; the others end with it."""
+    stopping = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stopping.set())
+    children = [
+        start_child(group, [sys.executable, "-m", "streams.engine.worker", group], Path("/dev/stderr"), stack.environment(deployment))
+        for group in groups
+    ]
+    while not stopping.wait(stack.TEND_S) and all(child.is_running for child in children):
+        pass
+    with ThreadPoolExecutor(len(children)) as stoppers:
+        codes = list(stoppers.map(lambda child: child.stop(stack.GRACE_S), children))
+    return FAULT if any(codes) else 0

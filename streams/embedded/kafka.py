@@ -36,6 +36,8 @@ share.coordinator.state.topic.min.isr=1
 min.insync.replicas=1
 group.initial.rebalance.delay.ms=0
 auto.create.topics.enable=false
+# Kafka's default, 6 s, is how long a killed worker's tasks would stand still.
+group.min.session.timeout.ms=1000
 # A broker killed with SIGKILL is back in 3.5 s instead of 11.5 s.
 broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=500

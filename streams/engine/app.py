@@ -40,13 +40,15 @@ class GroupApp(faust.App):
         self.positions = positions
         self.watchdog = watchdog
         self.inputs = {plan.names[topic]: topic for topic in plan.steps}
+        directory = plan.deployment.home / "state" / plan.application
+        directory.mkdir(parents=True, exist_ok=True)
         super().__init__(
             plan.application,
             # Hook of `app.in_transaction`: committed reads, and Tasks in the place of Faust's transactions.
             processing_guarantee="exactly_once",
             TableManager=TableManager,
             autodiscover=False,
-            datadir=plan.deployment.home / "state",
+            datadir=directory,
             store=URL,
             canonical_url="http://127.0.0.1",
             topic_partitions=plan.partitions,

@@ -71,6 +71,16 @@ def _end_if_failed(starting: asyncio.Task[None]) -> None:
         end_process(f"worker failed: {error}", error)
 
 
+def _configure_logs() -> None:
+    """Log to stderr, without the values of variables in tracebacks: there may be secrets among them."""
+    console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+    stamps = structlog.processors.TimeStamper(fmt="iso")
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, stamps, console], logger_factory=structlog.PrintLoggerFactory(sys.stderr)
+    )
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a worker from the command line.
 
@@ -81,8 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("group")
     parser.add_argument("--topology", default="streams.topology:TOPOLOGY", help="module:attribute of another topology")
     given = parser.parse_args(arguments)
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    _configure_logs()
     module, _, attribute = given.topology.partition(":")
     try:
         deployment = Deployment()

@@ -107,6 +107,7 @@ class Folded:
 
     outputs: list[Output] = field(default_factory=list)
     rows: dict[bytes, bytes] = field(default_factory=dict)
+    positions: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STEPS, 0))
 
     def events(self, topic: str) -> list[Any]:
         """The events written to a topic, in order."""
@@ -117,10 +118,12 @@ class Folded:
         return [dict(output.headers)["npo_reason"].decode() for output in self.outputs if output.topic.endswith(".dlq")]
 
 
-def run(log: list[Entry], settings: Settings = DEFAULT, cuts: set[int] | None = None, partitions: int = 1) -> Folded:
-    """Fold a log: one block per run of one topic, and a new block at each place in `cuts` (None: at every place)."""
-    folded = Folded()
-    positions = dict.fromkeys(STEPS, 0)
+def run(
+    log: list[Entry], settings: Settings = DEFAULT, cuts: set[int] | None = None, partitions: int = 1, onto: Folded | None = None
+) -> Folded:
+    """Fold a log: one block per run of one topic, and a new block at each place in `cuts` (None: at every place); `onto` goes on."""
+    folded = onto or Folded()
+    positions = folded.positions
     start = 0
     for end in range(1, len(log) + 1):
         if end < len(log) and log[end].topic == log[start].topic and cuts is not None and end not in cuts:
@@ -183,8 +186,8 @@ def busy_log(seed: int, scenarios: int = 60, answers: int = 200) -> list[Entry]:
         timed += [(minute + 0.5, entry("scenario", heartbeat(minute, scope), scope)) for scope in ("shop", "bank")]
         start_ms = START_MS + minute * MINUTE_MS
         verdict = Verdict.INCIDENT if random.random() > 0.5 else Verdict.NONE
-        event = Outcome(f"shop-{random.integers(4)}", start_ms, start_ms + 120 * MINUTE_MS, verdict, start_ms, reward_minutes=1.5)
-        timed.append((minute + 200.25, entry("outcome", event)))
+        verdict_on = Outcome(f"shop-{random.integers(4)}", start_ms, start_ms + 120 * MINUTE_MS, verdict, start_ms, reward_minutes=1.5)
+        timed.append((minute + 200.25, entry("outcome", verdict_on)))
         cleared = Cleared(f"clear-{minute}", "bank", f"bank-{random.integers(4)}", start_ms, ())
         timed.append((minute + 0.75, entry("scenario", cleared, "bank")))
     middle = scenarios * 6

@@ -1,0 +1,86 @@
+"""`npo watch`: what is surfaced, answered and lost, live from the topics."""
+
+import asyncio
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+
+from schemas.events import LossWindow
+from schemas.headers import rfc3339
+from schemas.settings import Deployment
+from streams.serving.following import follow
+from streams.serving.tally import TALLIED, ScopeTally, Tally
+from streams.stack import connect
+
+OPEN_SHOWN = 12
+
+
+def watch(*, once: bool = False, json: bool = False) -> int:
+    """Show by scope what was surfaced, withheld and blocked, what operators answered, and the alignment loss; until Ctrl-C.
+
+    Args:
+        once: Print it as of now and end.
+        json: Print it as of now as JSON and end.
+    """
+    deployment = connect()
+    if once or json:
+        tally = asyncio.run(snapshot(deployment))
+        if json:
+            Console().print_json(data={name: scope.as_json() for name, scope in sorted(tally.scopes.items())})
+        else:
+            Console().print(picture(tally))
+    else:
+        asyncio.run(live(deployment))
+    return 0
+
+
+async def snapshot(deployment: Deployment) -> Tally:
+    """Return the numbers as of now."""
+    tally = Tally()
+    async for batch in follow(deployment, TALLIED):
+        for topic, _, event, source in batch:
+            tally.add(topic, event, source)
+    return tally
+
+
+async def live(deployment: Deployment) -> None:
+    """Show the numbers until cancelled."""
+    tally = Tally()
+    with Live(picture(tally), refresh_per_second=4) as screen:
+        async for batch in follow(deployment, TALLIED, forever=True):
+            for topic, _, event, source in batch:
+                tally.add(topic, event, source)
+            screen.update(picture(tally))
+
+
+def picture(tally: Tally) -> Group:
+    """Return the numbers as tables."""
+    columns = ("scope", "time", "samples", "scenarios", "surfaced", "withheld", "blocked", "override", "like", "neutral", "skipped", "open", "loss")
+    numbers = Table(*columns, box=None)
+    for column in numbers.columns[2:]:
+        column.justify = "right"
+    for name, scope in sorted(tally.scopes.items()):
+        numbers.add_row(name, rfc3339(scope.clock_ms)[:19], *(f"{count:,}" for count in counts(scope)), loss_text(scope.loss))
+    opened = sorted((each for scope in tally.scopes.values() for each in scope.open.values()), key=lambda each: (-each.opened_ms, each.id))
+    waiting = Table("open recommendation", "scope", "what", "proposed", "confidence", box=None)
+    for each in opened[:OPEN_SHOWN]:
+        waiting.add_row(each.id, each.scope, each.summary, each.action.name, f"{each.confidence:.2f}")
+    shown = [numbers, waiting] if opened else [numbers]
+    if len(opened) > OPEN_SHOWN:
+        shown.append(Table(f"and {len(opened) - OPEN_SHOWN:,} older ones", box=None))
+    return Group(*shown)
+
+
+def counts(scope: ScopeTally) -> list[int]:
+    """Return a scope's counts in the order of the columns."""
+    answers = [scope.answers[kind] for kind in ("override", "like", "neutral", "skipped")]
+    return [scope.samples, scope.scenarios, scope.surfaced, scope.withheld, scope.blocked, *answers, len(scope.open)]
+
+
+def loss_text(loss: LossWindow | None) -> str:
+    """Write an alignment loss with its interval."""
+    if loss is None:
+        return "not known yet"
+    middle = "" if loss.loss is None else f"{loss.loss:.3f} "
+    return f"{middle}[{loss.loss_low:.3f}, {loss.loss_high:.3f}]"

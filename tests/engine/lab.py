@@ -1,0 +1,269 @@
+"""Topics, inputs and worker processes of one test, and the fold that says what workers must have written."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.structs import TopicPartition
+
+from schemas.events import Merge
+from schemas.topics import physical
+from streams.groups import TaskGroup, consumer_group, plan_topics
+from tests.engine.toy import TOPOLOGY, mix
+
+ROOT = Path(__file__).resolve().parents[2]
+PARTITIONS = 4
+SESSION_S = "1.0"
+PATIENCE_S = 60.0
+
+
+class Got(NamedTuple):
+    """A record as it was read back."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+
+
+class Worker:
+    """One worker process, with its log in a file."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.process = process
+        self.log = log
+
+    def wait(self) -> int:
+        """Wait until it has ended; return its exit code."""
+        try:
+            return self.process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running:\n{self.said()}") from None
+
+    def end(self) -> int:
+        """Tell it to end; return its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def kill(self) -> None:
+        """Kill it."""
+        self.process.kill()
+        self.process.wait()
+
+    def said(self) -> str:
+        """What it has logged."""
+        return self.log.read_text(errors="replace")
+
+
+class Lab:
+    """One test's own topics and workers on a shared broker."""
+
+    def __init__(self, bootstrap: str, name: str, directory: Path, topology: Sequence[TaskGroup] = TOPOLOGY) -> None:
+        self.bootstrap = bootstrap
+        self.application = name
+        self.prefix = f"{name}."
+        self.directory = directory
+        self.topology = topology
+        self.workers: list[Worker] = []
+        self.ends: dict[TopicPartition, int] = {}
+        catalogue = directory / "catalogue.yaml"
+        catalogue.write_text("actions: []\n")
+        self.environment = {
+            **os.environ,
+            "NPO_BROKER": bootstrap,
+            "NPO_APPLICATION": name,
+            "NPO_TOPIC_PREFIX": self.prefix,
+            "NPO_CATALOGUE": str(catalogue),
+            "NPO_SESSION_TIMEOUT_S": SESSION_S,
+            "PYTHONPATH": str(ROOT),
+        }
+
+    def on_broker(self, topic: str) -> str:
+        """The broker's name of a topic."""
+        return physical(topic, self.prefix)
+
+    async def create_topics(self) -> None:
+        """Create all topics of the topology."""
+        plans = plan_topics(self.topology, PARTITIONS, application=self.application, prefix=self.prefix, keep=True)
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
+        await admin.start()
+        try:
+            await admin.create_topics([NewTopic(plan.name, plan.partitions, 1, topic_configs=plan.config) for plan in plans])
+        finally:
+            await admin.close()
+
+    async def write(self, records: Iterable[tuple[str, bytes, bytes]], *, transaction: str | None = None, abort: bool = False) -> None:
+        """Write (topic, key, value) records, in one transaction if it has a name."""
+        async with AIOKafkaProducer(bootstrap_servers=self.bootstrap, transactional_id=transaction, linger_ms=5, max_request_size=8 << 20) as producer:
+            if transaction:
+                await producer.begin_transaction()
+            futures = [await producer.send(self.on_broker(topic), value, key) for topic, key, value in records]
+            done = await asyncio.gather(*futures)
+            if transaction and abort:
+                await producer.abort_transaction()
+                return
+            if transaction:
+                await producer.commit_transaction()
+        for one in done:
+            place = TopicPartition(one.topic, one.partition)
+            self.ends[place] = max(self.ends.get(place, 0), one.offset + 1)
+
+    def start(self, group: str = "pair", *, home: str = "home", fault: str = "", **environment: str) -> Worker:
+        """Start a worker process."""
+        log = self.directory / f"worker-{len(self.workers)}.log"
+        command = [sys.executable, "-m", "streams.engine.worker", group, "--topology", "tests.engine.toy:TOPOLOGY"]
+        variables = {**self.environment, "NPO_HOME": str(self.directory / home), "NPO_FAULT_POINT": fault, **environment}
+        with log.open("wb") as output:
+            process = subprocess.Popen(command, env=variables, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+        worker = Worker(process, log)
+        self.workers.append(worker)
+        return worker
+
+    def close(self) -> None:
+        """Kill what is still running."""
+        for worker in self.workers:
+            if worker.process.poll() is None:
+                worker.kill()
+
+    @contextmanager
+    def running(self, group: str = "pair", **options: str) -> Iterator[Worker]:
+        """A worker that is told to end, and must do so with 0."""
+        worker = self.start(group, **options)
+        yield worker
+        assert worker.end() == 0, worker.said()
+
+    async def committed(self, group: str = "pair") -> dict[TopicPartition, int]:
+        """Committed positions of a group."""
+        row = next(row for row in self.topology if row.name == group)
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
+        await admin.start()
+        try:
+            found = await admin.list_consumer_group_offsets(consumer_group(self.application, row))
+        finally:
+            await admin.close()
+        return {place: max(0, position.offset) for place, position in found.items()}
+
+    async def drained(self, *workers: Worker, group: str = "pair") -> None:
+        """Wait until a group has taken all that was written, while its workers run."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not await self.is_drained(group):
+            for worker in workers:
+                assert worker.process.poll() is None, worker.said()
+            assert time.monotonic() < deadline, "\n".join(worker.said() for worker in workers)
+            await asyncio.sleep(0.05)
+
+    async def is_drained(self, group: str = "pair") -> bool:
+        """Whether a group has taken all that was written to its topics."""
+        inputs = {self.on_broker(topic.name) for row in self.topology if row.name == group for topic in row.inputs}
+        committed = await self.committed(group)
+        return all(committed.get(place, 0) >= end for place, end in self.ends.items() if place.topic in inputs)
+
+    async def read(self, topic: str) -> dict[int, list[Got]]:
+        """Read what is committed in a topic, by partition."""
+        name = self.on_broker(topic) if "changelog" not in topic else topic
+        places = [TopicPartition(name, partition) for partition in range(PARTITIONS)]
+        found: dict[int, list[Got]] = {partition: [] for partition in range(PARTITIONS)}
+        async with AIOKafkaConsumer(
+            bootstrap_servers=self.bootstrap, isolation_level="read_committed", auto_offset_reset="earliest", fetch_max_wait_ms=10
+        ) as consumer:
+            consumer.assign(places)
+            ends = await consumer.end_offsets(places)
+            while any([await consumer.position(place) < ends[place] for place in places]):
+                for place, records in (await consumer.getmany(timeout_ms=50)).items():
+                    found[place.partition] += [Got(one.offset, one.key, one.value, tuple(one.headers)) for one in records]
+        return found
+
+    async def check(self, group: str = "pair", rejected: frozenset[tuple[str, int, int]] = frozenset()) -> list[str]:
+        """Compare outputs and state with a fold of the inputs in the recorded order.
+
+        Args:
+            group: the group.
+            rejected: topic, partition and offset of records that must have changed nothing.
+
+        Returns:
+            The topics in the order in which partition 0 took its blocks.
+        """
+        row = next(row for row in self.topology if row.name == group)
+        inputs = {topic.name: await self.read(topic.name) for topic in row.inputs}
+        outputs, changes = await self.read("out"), await self.read(f"{consumer_group(self.application, row)}-{row.state}-changelog")
+        merges = sorted_merges(await self.read("merge"), group)
+        order = []
+        for partition in range(PARTITIONS):
+            taken = in_order(merges[partition], {name: records[partition] for name, records in inputs.items()})
+            assert len(taken) == sum(len(records[partition]) for records in inputs.values()), "not every record was taken"
+            expected, rows = fold(taken, partition, rejected)
+            assert [json.loads(got.value or b"") for got in outputs[partition]] == expected
+            assert replay_rows(changes[partition]) == rows
+            if not partition:
+                order = [step.topic for merge in merges[0] for step in merge.steps]
+        return order
+
+
+def sorted_merges(records: Mapping[int, list[Got]], group: str) -> dict[int, list[Merge]]:
+    """The merge records of each task of a group, in order."""
+    found: dict[int, list[Merge]] = {}
+    for partition, got in records.items():
+        merges = [msgspec.json.decode(one.value or b"", type=Merge) for one in got]
+        assert {(one.key, merge.partition) for one, merge in zip(got, merges, strict=True) if merge.group == group} <= {
+            (f"{group}-{partition}".encode(), partition)
+        }
+        found[partition] = [merge for merge in merges if merge.group == group]
+    return found
+
+
+def in_order(merges: Iterable[Merge], inputs: Mapping[str, list[Got]]) -> list[tuple[str, Got]]:
+    """One task's records in the order in which it took them; no position may be taken twice or out of order."""
+    taken = []
+    positions = dict.fromkeys(inputs, 0)
+    for merge in merges:
+        for topic, start, following in ((step.topic, step.start, step.next) for step in merge.steps):
+            assert positions[topic] <= start < following
+            taken += [(topic, got) for got in inputs[topic] if start <= got.offset < following]
+            positions[topic] = following
+    return taken
+
+
+def fold(taken: Iterable[tuple[str, Got]], partition: int, rejected: frozenset[tuple[str, int, int]]) -> tuple[list[object], dict[bytes, bytes]]:
+    """What the toy step makes of one task's records: outputs in order, and rows."""
+    rows: dict[bytes, bytes] = {}
+    expected: list[object] = []
+    positions: dict[str, int] = dict.fromkeys(("alpha", "control", "beta"), 0)
+    for topic, got in taken:
+        if (topic, partition, got.offset) in rejected:
+            continue
+        states = []
+        for key in (got.key or b"", b"all"):
+            rows[key] = b"%d" % mix(int(rows.get(key, b"0")), topic, partition, got.offset)
+            states.append(int(rows[key]))
+        positions[topic] = got.offset + 1
+        expected.append({"topic": topic, "partition": partition, "offset": got.offset, "state": states[0], "all": states[1]})
+        if got.value == b"forget":
+            del rows[got.key or b""]
+    return expected, rows
+
+
+def replay_rows(changes: Iterable[Got]) -> dict[bytes, bytes]:
+    """The state that a changelog holds."""
+    rows: dict[bytes, bytes] = {}
+    for change in changes:
+        if change.value is None:
+            rows.pop(change.key or b"", None)
+        else:
+            rows[change.key or b""] = change.value
+    return rows
+
+
+def mixed_records(count: int, topics: Sequence[str] = ("alpha", "beta"), keys: int = 16) -> list[tuple[str, bytes, bytes]]:
+    """Records of several topics and keys, in a fixed order."""
+    return [(topics[index % len(topics)], b"key-%d" % (index * 7 % keys), b"forget" if index % 11 == 0 else b"value") for index in range(count)]
