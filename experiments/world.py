@@ -78,21 +78,25 @@ class Kind(NamedTuple):
 
 # The metric that moves most names the class. cpu_usage and network_in_mb lead a fault and a harmless event each: mixed classes.
 KINDS: dict[str, Kind] = {
-    "disk_filling": Kind(True, 1.1, (20, 34), {"disk_used": 30, "disk_write_latency_ms": 14, "disk_write_mb": 9, "queue_depth": 9, "request_latency_ms": 8}),
-    "slow_disk": Kind(True, 1.3, (16, 30), {"disk_write_latency_ms": 30, "request_latency_ms": 14, "queue_depth": 10, "cpu_usage": 8, "requests": -8}),
-    "memory_leak": Kind(True, 1.2, (22, 36), {"memory_used": 30, "request_latency_ms": 14, "cpu_usage": 9, "requests": -8, "error_rate": 8}),
-    "bad_release": Kind(True, 1.6, (14, 26), {"error_rate": 30, "request_latency_ms": 14, "requests": -10, "network_out_mb": -9, "queue_depth": 8}),
-    "stuck_consumer": Kind(True, 1.2, (16, 30), {"queue_depth": 30, "memory_used": 14, "requests": -9, "network_out_mb": -9, "error_rate": 8}),
-    "runaway_process": Kind(True, 0.7, (16, 30), {"cpu_usage": 30, "request_latency_ms": 14, "memory_used": 9, "queue_depth": 8, "error_rate": 6}),
-    "flood": Kind(True, 0.5, (14, 26), {"network_in_mb": 30, "connections": 14, "requests": 10, "cpu_usage": 9, "request_latency_ms": 8}),
-    "batch_job": Kind(False, 0.4, (16, 30), {"cpu_usage": 30, "disk_write_mb": 14, "memory_used": 10, "network_in_mb": 9, "disk_write_latency_ms": 8}),
-    "campaign": Kind(False, 0.4, (16, 30), {"network_in_mb": 30, "requests": 14, "connections": 12, "network_out_mb": 10, "cpu_usage": 8}),
-    "deploy": Kind(False, 0.9, (14, 24), {"connections": 30, "memory_used": -14, "requests": -10, "cpu_usage": 9, "network_in_mb": 8}),
-    "report_export": Kind(False, 0.8, (14, 26), {"network_out_mb": 30, "cpu_usage": 14, "disk_write_mb": 10, "requests": 8, "memory_used": 8}),
-    "network_blip": Kind(False, 0.5, (4, 9), {"request_latency_ms": 24, "error_rate": 16, "connections": -9, "requests": -9, "queue_depth": 7}),
-    "backup": Kind(False, 0.0, (18, 30), {"disk_write_mb": 30, "network_out_mb": 14, "disk_write_latency_ms": 10, "cpu_usage": 8, "network_in_mb": 8}),
+    "disk_filling": Kind(True, 1.1, (14, 22), {"disk_used": 16, "disk_write_latency_ms": 10, "disk_write_mb": 8, "queue_depth": 8, "request_latency_ms": 7}),
+    "slow_disk": Kind(True, 1.3, (12, 20), {"disk_write_latency_ms": 16, "request_latency_ms": 10, "queue_depth": 8, "cpu_usage": 7, "requests": -7}),
+    "memory_leak": Kind(True, 1.2, (10, 16), {"memory_used": 16, "request_latency_ms": 10, "cpu_usage": 8, "requests": -7, "error_rate": 7}),
+    "bad_release": Kind(True, 1.6, (10, 18), {"error_rate": 16, "request_latency_ms": 10, "requests": -8, "network_out_mb": -8, "queue_depth": 7}),
+    "stuck_consumer": Kind(True, 1.2, (12, 20), {"queue_depth": 16, "memory_used": 10, "requests": -8, "network_out_mb": -8, "error_rate": 7}),
+    "runaway_process": Kind(True, 0.7, (12, 20), {"cpu_usage": 16, "request_latency_ms": 10, "memory_used": 8, "queue_depth": 7, "error_rate": 5}),
+    "flood": Kind(True, 0.5, (10, 18), {"network_in_mb": 16, "connections": 10, "requests": 8, "cpu_usage": 8, "request_latency_ms": 7}),
+    "batch_job": Kind(False, 0.4, (12, 20), {"cpu_usage": 16, "disk_write_mb": 10, "memory_used": 8, "network_in_mb": 8, "disk_write_latency_ms": 7}),
+    "campaign": Kind(False, 0.4, (12, 20), {"network_in_mb": 16, "requests": 10, "connections": 8, "network_out_mb": 8, "cpu_usage": 7}),
+    "deploy": Kind(False, 0.9, (10, 16), {"connections": 16, "memory_used": -10, "requests": -8, "cpu_usage": 8, "network_in_mb": 7}),
+    "report_export": Kind(False, 0.8, (10, 18), {"network_out_mb": 16, "cpu_usage": 10, "disk_write_mb": 8, "requests": 7, "memory_used": 7}),
+    "network_blip": Kind(False, 0.5, (4, 9), {"request_latency_ms": 13, "error_rate": 11, "connections": -8, "requests": -8, "queue_depth": 6}),
+    "backup": Kind(False, 0.0, (12, 20), {"disk_write_mb": 16, "network_out_mb": 10, "disk_write_latency_ms": 8, "cpu_usage": 7, "network_in_mb": 7}),
 }
-STRENGTH = (1.0, 2.6)
+STRENGTH = (1.8, 4.6)
+
+# Before it goes to work every server is put to the test, one metric after the other: what the encoder takes a metric's range from.
+LOAD_TEST = 28.0
+LOAD_TEST_STEPS = 6 + 6 * np.arange(len(NAMES))[:, None] + np.arange(3)
 _DRAWN = tuple(name for name, kind in KINDS.items() if kind.weight > 0)
 
 
@@ -115,10 +119,10 @@ class World(Struct, frozen=True):
 
     seed: int
     busy_h: float
-    servers: int = 60
-    warm_up_h: float = 24.0
+    servers: int = 100
+    warm_up_h: float = 8.0
     tail_h: float = 6.0
-    gap_h: float = 3.6
+    gap_h: float = 8.0
 
     @property
     def busy_ms(self) -> int:
@@ -225,6 +229,8 @@ def _server_chunk(world: World, chunk: int, server: int) -> FloatArray:
     hours = (times - START_MS) / HOUR_MS
     load = -np.cos(2 * np.pi * (hours - 3.0 - phase_h) / 24)
     values = usual * np.exp(load[:, None] * follows + spread * _noise(world, chunk, server))
+    if chunk == 0:
+        values[LOAD_TEST_STEPS, np.arange(len(NAMES))[:, None]] *= 1 + LOAD_TEST * np.hypot(spread, follows / 2)[:, None]
     for event in events(world, server):
         if event.start_ms < times[-1] and event.end_ms > times[0]:
             moves = _course(event, times)[:, None] * _moves(event.kind) * np.hypot(spread, follows / 2)

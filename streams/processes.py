@@ -79,7 +79,7 @@ class Kept:
             try:
                 self.begin()
             except (EmbeddedServerError, OSError) as error:
-                log.error("does not start", process=self.name, why=str(error))
+                log.warning("does not start", process=self.name, why=str(error))
                 self._ended(None)
             else:
                 log.info("started again", process=self.name, restarts=self.restarts)

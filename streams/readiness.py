@@ -57,17 +57,18 @@ async def group_states(deployment: Deployment, admin: AIOKafkaAdminClient, group
     for group in groups:
         name, wanted = consumer_group(deployment.application, group), set(inputs(deployment, group))
         (response,) = await admin.describe_consumer_groups([name])
-        code, _, state, _, _, members, *_ = response.groups[0]
-        if code:
-            raise for_code(code)(f"describing group {name}")
+        (described,) = response.to_object()["groups"]
+        if described["error_code"]:
+            raise for_code(described["error_code"])(f"describing group {name}")
+        assignments = [member["member_assignment"] for member in described["members"]]
         assigned = {
             TopicPartition(topic, partition)
-            for member in members
-            if member[5]
-            for topic, partitions in ConsumerProtocolMemberAssignment.decode(member[5]).assignment
+            for assignment in assignments
+            if assignment
+            for topic, partitions in ConsumerProtocolMemberAssignment.decode(assignment).assignment
             for partition in partitions
         }
-        states.append(GroupState(name, state, len(members), len(assigned & wanted), len(wanted)))
+        states.append(GroupState(name, described["state"], len(assignments), len(assigned & wanted), len(wanted)))
     return states
 
 

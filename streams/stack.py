@@ -65,6 +65,13 @@ def environment(deployment: Deployment) -> dict[str, str]:
     return os.environ | {f"NPO_{name.upper()}": str(value) for name, value in deployment.model_dump(exclude_none=True).items()}
 
 
+def log_file(deployment: Deployment, name: str) -> Path:
+    """Return the log of a process, in a directory that exists."""
+    directory = deployment.home / LOGS
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory / f"{name}.log"
+
+
 class Stack:
     """The processes of one stack, as children of this process.
 
@@ -110,8 +117,10 @@ class Stack:
                 name = f"{group.name}-{number}"
                 # A home of its own: two workers of a group must not share a store.
                 home = self.deployment.model_copy(update={"home": self.deployment.home / WORKERS / name})
-                self._keep(name, partial(self._start_python, name, home, "streams.engine.worker", group.name), name)
-        self._keep(PUBLISHER, partial(self._start_python, PUBLISHER, self.deployment, "streams.serving.publisher"), PUBLISHER)
+                start = partial(self._start_python, name, home, "streams.engine.worker", group.name)
+                self._keep(name, start, log_file(self.deployment, name))
+        start = partial(self._start_python, PUBLISHER, self.deployment, "streams.serving.publisher")
+        self._keep(PUBLISHER, start, log_file(self.deployment, PUBLISHER))
         self.write_state()
         self._tender.start()
         self._wait_until_ready()
@@ -145,32 +154,32 @@ class Stack:
         home = self.deployment.home
         if self.deployment.broker is None:
             (port,) = free_ports(1)
-            self._keep("kafka", partial(start_kafka, home / KAFKA, port), f"{KAFKA}/kafka.log", may_stop=False)
+            self._keep("kafka", partial(start_kafka, home / KAFKA, port), home / KAFKA / "kafka.log", may_stop=False)
             self.deployment = self.deployment.model_copy(update={"broker": f"127.0.0.1:{port}"})
             self.state.broker = f"127.0.0.1:{port}"
         if self.deployment.redis is None:
             (port,) = free_ports(1)
-            self._keep("valkey", partial(start_valkey, home / VALKEY, port), f"{VALKEY}/valkey.log", may_stop=False)
+            self._keep("valkey", partial(start_valkey, home / VALKEY, port), home / VALKEY / "valkey.log", may_stop=False)
             self.deployment = self.deployment.model_copy(update={"redis": f"redis://127.0.0.1:{port}/0"})
             self.state.redis = f"redis://127.0.0.1:{port}/0"
 
     def _start_python(self, name: str, deployment: Deployment, module: str, *arguments: str) -> Child:
         command = [sys.executable, "-m", module, *arguments]
-        return start_child(name, command, self.deployment.home / LOGS / f"{name}.log", environment(deployment))
+        return start_child(name, command, log_file(self.deployment, name), environment=environment(deployment))
 
-    def _keep(self, name: str, start: Callable[[], Child], log_file: str, *, may_stop: bool = True) -> None:
-        kept = Kept(name, start, str(self.deployment.home / log_file), may_stop)
+    def _keep(self, name: str, start: Callable[[], Child], output: Path, *, may_stop: bool = True) -> None:
+        kept = Kept(name, start, str(output), may_stop)
         self.kept.append(kept)
         kept.begin()
 
     def _tend(self) -> None:
         while not self._ending.wait(TEND_S):
-            # Every process is looked after, whatever has changed before it.
-            if any([kept.tend() for kept in self.kept]):
+            # All of them are looked after: `any` would stop at the first change.
+            if sum(kept.tend() for kept in self.kept):
                 try:
                     self.write_state()
-                except OSError as error:
-                    log.error("state file not written", home=str(self.deployment.home), why=str(error))
+                except OSError:
+                    log.exception("state file not written", home=str(self.deployment.home))
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + READY_S_MAX
@@ -263,18 +272,20 @@ def up(workers: int = 1) -> tuple[StackState, bool]:
         StackError: it does not come up.
         SettingsError: a variable cannot be used.
     """
-    home = declared().home
+    deployment = declared()
+    home = deployment.home
     state = find(home)
     if state is not None and state.phase == "running":
         return state, False
     new = state is None
-    output = home / LOGS / "supervisor.log"
-    output.parent.mkdir(parents=True, exist_ok=True)
+    output = log_file(deployment, "supervisor")
     command = [sys.executable, "-m", "streams.cli", "up", "--foreground", "--workers", str(workers)]
-    with output.open("ab") as log_file:
-        supervisor = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log_file, stderr=subprocess.STDOUT, start_new_session=True
-        ) if new else None
+    supervisor = None
+    if new:
+        with output.open("ab") as opened:
+            supervisor = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=opened, stderr=subprocess.STDOUT, start_new_session=True
+            )
     try:
         while True:
             ended = supervisor is not None and supervisor.poll() is not None

@@ -145,8 +145,10 @@ def test_loss_grows_with_overrides_and_misses(overrides: int, misses: int) -> No
 
 
 def test_nothing_known_is_the_whole_range() -> None:
-    """Before the first answer and outcome the loss has no point, and lies anywhere between nothing and all wrong."""
+    """Without an answer and an outcome the loss has no point; with neither it lies anywhere between nothing and all wrong."""
     assert alignment_loss(rate(0, 0), rate(0, 0), 0.25, 0.75, k=4, m=1) == (None, 0.0, 1.75)
+    assert alignment_loss(rate(1, 4), rate(0, 0), 0.25, 0.75, k=4, m=1).point is None
+    assert alignment_loss(rate(0, 0), rate(1, 4), 0.25, 0.75, k=4, m=1).point is None
 
 
 def test_a_rate_without_a_share_is_not_needed() -> None:

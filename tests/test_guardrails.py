@@ -201,11 +201,12 @@ def test_rule_that_fails_denies(expression: str, says: str) -> None:
 @pytest.mark.parametrize(
     "expression",
     [
-        "", "control.", "control.killed &&", "killed", "control", "true || control", "control.kiled", "false && action.blastradius > 3",
-        "scenario.score", "action.name > 3", "'yes'", "has(action.name)", "nonsense(action.name)", "(control).killed", ".control.killed",
-        "control['killed']", "scenario.confidence > 0.5", "[1, 2].all(x, x > 0)", "[true].exists(control, control)",
-        "[1].all(control.killed, true)", "[1].map /* */ (x, x) == [1]", "[1].all // (\n(action, true)", "action.name.matches('(a+)+')",
-        "action.name == 'a\\'b'", "'''a' ''' + action.name == ''' '''", '"""a""" == action.name', "{'a': 1}.a == 1",
+        "", "control.", "control.killed &&", "killed", "true || killed", "control", "true || control", "control.kiled",
+        "false && action.blastradius > 3", "scenario.score", "action.name > 3", "'yes'", "has(action.nope)", "nonsense(action.name)",
+        "(control).killed", ".control.killed", "control['killed']", "control //\n.killed", "scenario.confidence > 0.5",
+        "[1, 2].all(x, x > 0)", "[true].exists(control, control)", "[1].all(control.killed, true)", "true || [1].map //\n(x, x) == [1]",
+        "action.name.matches('(a+)+')", "false && action.name.matches //\n('(a+)+')", "action.name == 'a\\'b'",
+        "'' + '''' + control.killed + '''' == ''", '"""a""" == action.name',
         "true || " * LENGTH_MAX + "true", "(" * 200 + "true" + ")" * 200, "control.killed\x00", "timestamp('2020-01-01T00:00:00Z') == 1",
     ],
 )  # fmt: skip

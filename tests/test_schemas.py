@@ -193,6 +193,13 @@ def test_names_and_draws_differ(pair: list[tuple[str, str, int]]) -> None:
     assert generator(ordinal, parent, kind).random() != generator(other_ordinal, other_parent, other_kind).random()
 
 
+def test_names_do_not_run_together() -> None:
+    """Where one part of a name ends and the next begins tells names and draws apart."""
+    assert derived_name("ab", "c") != derived_name("a", "bc")
+    assert derived_name("a", "b1", 1) != derived_name("a", "b", 11)
+    assert generator(0, "ab", "c").random() != generator(0, "a", "bc").random()
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [

@@ -7,6 +7,7 @@ from agents.deciding.fold import Turn, next_identity
 from agents.deciding.learning import Heard
 from agents.deciding.rows import ClassRow, DecisionRow, EntityRow, KeptRow
 from agents.scoring import PERFECT
+from agents.thresholds import ARMS
 from schemas.events import Answer, JudgedAnswer, Judgement, Life, Recommendation, StandingAnswer, Status
 from schemas.identity import derived_name
 
@@ -22,8 +23,6 @@ def standing(decision: DecisionRow) -> list[StandingAnswer]:
 
 def recommend(turn: Turn, decision: DecisionRow, life: Life, time_ms: int, *, late: bool = False) -> None:
     """Write one moment of a surfaced decision's life."""
-    if decision.action is None:
-        return
     event = Recommendation(
         id=decision.id,
         life=life,
@@ -94,7 +93,7 @@ def apply_answer(turn: Turn, class_row: ClassRow, decision: DecisionRow, answer:
     moved = 0.0 if source.quarantined else learning.move_class(turn, class_row, decision, heard)
     if liked is not None:
         learning.observe_source(turn, answer.operator, liked=liked, wanted=wanted, budgeted=not decision.explored)
-        if profile.selector == "thompson":
+        if profile.selector == "thompson" and decision.threshold in ARMS:
             learning.reward_arm(turn, decision.threshold, liked=liked)
     return learning.judged(profile, heard, moved)
 

@@ -6,6 +6,7 @@ cooldown is withheld for that reason. Control and model records are inputs of th
 """
 
 from functools import lru_cache
+from math import isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from agents.step import Block, Context, Result, Rows
 from agents.thresholds import Selection
 from agents.trust import channel
 from schemas.codecs import HOUR_MS
+from schemas.errors import DecodeError
 from schemas.events import (
     BudgetState,
     ChannelState,
@@ -92,8 +94,8 @@ def handle_scenario(turn: Turn, scenario: Scenario) -> None:
     """Decide one scenario: a decision always, a recommendation if it passes, `updated` for a repeat of an open one."""
     entity = turn.state.get(EntityRow, turn.scope, scenario.entity)
     open_name = entity.open.get(scenario.scenario_class)
-    if open_name is not None and not turn.killed():
-        decision = turn.state.get(DecisionRow, turn.scope, open_name)
+    decision = turn.state.find(DecisionRow, turn.scope, open_name) if open_name is not None else None
+    if decision is not None and not turn.killed():
         decision.repeats += 1
         decision.symptoms = scenario.symptoms
         decision.peers_alike = scenario.peers_alike
@@ -109,10 +111,16 @@ def handle_scenario(turn: Turn, scenario: Scenario) -> None:
 
 
 def score(turn: Turn, scenario: Scenario) -> Scored:
-    """Score a scenario in its class, as the class stands, and ask the safety policy."""
+    """Score a scenario in its class, as the class stands, and ask the safety policy.
+
+    Raises:
+        DecodeError: features on which the model in force gives no finite number.
+    """
     class_row = turn.state.find(ClassRow, turn.scope, scenario.scenario_class) or learning.new_class()
     parts = scoring.contributions(scenario.features, turn.row.weights)
     model_output = turn.row.intercept + sum(parts.values())
+    if not isfinite(model_output):
+        raise DecodeError(f"scenario {scenario.id!r}: model {turn.row.model!r} gives {model_output} on its features; send finite features")
     confidence = learning.confidence_of(turn.settings.profile, class_row, model_output)
     turn.row.surfaced = [past for past in turn.row.surfaced if past.time_ms > turn.row.clock_ms - HOUR_MS]
     verdict = guardrails.judge(compiled(turn.settings.policy), facts(turn, scenario))
@@ -299,7 +307,13 @@ def handle_control(turn: Turn, control: Control) -> None:
 
 
 def handle_model(turn: Turn, model: Model) -> None:
-    """Take a model up: from this position on it is the one in force."""
+    """Take a model up: from this position on it is the one in force.
+
+    Raises:
+        DecodeError: an intercept or weight that is not finite.
+    """
+    if not all(isfinite(number) for number in (model.intercept, *model.weights.values())):
+        raise DecodeError(f"model {model.id!r}: intercept and weights must be finite numbers")
     turn.row.model, turn.row.intercept, turn.row.weights = model.id, model.intercept, dict(model.weights)
 
 

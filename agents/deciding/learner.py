@@ -25,10 +25,13 @@ import msgspec
 
 from agents.deciding import clock, closing, learning, windows
 from agents.deciding.fold import Turn, fold
-from agents.deciding.rows import DecisionRow, EntityRow
+from agents.deciding.rows import DecisionRow, EntityRow, RewardsRow
 from agents.step import Block, Context, Result, Rows
 from schemas.errors import ContradictionError, DecodeError, NotSurfacedError, UnknownDecisionError
 from schemas.events import Feedback, Life, Outcome, StandingAnswer, Status, Verdict
+from schemas.identity import derived_name
+
+REWARDS_MAX = 256  # outcomes with a reward that are known again
 
 
 def learn(rows: Rows, block: Block, context: Context) -> Result:
@@ -109,14 +112,25 @@ def handle_outcome(turn: Turn, outcome: Outcome) -> None:
     if outcome.end_ms <= outcome.start_ms:
         interval = f"[{outcome.start_ms}, {outcome.end_ms})"
         raise DecodeError(f"outcome of {outcome.entity!r}: the interval {interval} is empty; end_ms must be after start_ms")
-    if outcome.reward_minutes is not None:
-        turn.row.current.reward_minutes += outcome.reward_minutes
-        turn.row.total.reward_minutes += outcome.reward_minutes
+    count_reward(turn, outcome)
     entity = turn.state.find(EntityRow, turn.scope, outcome.entity)
     for time_ms, name in entity.recent if entity is not None else ():
         decision = turn.state.find(DecisionRow, turn.scope, name) if outcome.start_ms <= time_ms < outcome.end_ms else None
         if decision is not None and decision.status != Status.BLOCKED:
             apply_outcome(turn, decision, outcome)
+
+
+def count_reward(turn: Turn, outcome: Outcome) -> None:
+    """Count an outcome's reward, once however often it is delivered."""
+    if outcome.reward_minutes is None:
+        return
+    rewards = turn.state.get(RewardsRow, turn.scope)
+    name = derived_name(outcome.entity, outcome.source, outcome.start_ms)
+    if name in rewards.names:
+        return
+    rewards.names = [*rewards.names, name][-REWARDS_MAX:]
+    for counts in (turn.row.current, turn.row.total):
+        counts.reward_minutes += outcome.reward_minutes
 
 
 def apply_outcome(turn: Turn, decision: DecisionRow, outcome: Outcome) -> None:

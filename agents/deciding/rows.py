@@ -89,6 +89,12 @@ class SourcesRow(Row):
     names: list[str] = msgspec.field(default_factory=list)
 
 
+class RewardsRow(Row):
+    """The last outcomes whose reward was counted, so that one delivered twice counts once."""
+
+    names: list[str] = msgspec.field(default_factory=list)
+
+
 class Recent(Struct, array_like=True):
     """One of the last answers of a class: what the pairwise disagreement of sources is measured against."""
 
@@ -143,35 +149,34 @@ class EntityRow(Row):
 class DecisionRow(Row):
     """One decision while answers or outcomes can still reach it."""
 
-    id: str = ""
-    entity: str = ""
-    scenario_class: str = ""
-    time_ms: int = 0
-    decided_ms: int = 0
-    deadline_ms: int = 0
+    id: str
+    entity: str
+    scenario_class: str
+    time_ms: int
+    decided_ms: int
+    deadline_ms: int
+    status: Status
+    explored: bool
+    closed: bool
+    features: dict[str, float]
+    model: str
+    model_output: float
+    confidence: float
+    threshold: float
+    propensity: float
+    action: Action
+    symptoms: tuple[Symptom, ...]
+    peers_alike: int
+    trace: str
     due_ms: int = 0
-    status: Status = Status.WITHHELD
-    explored: bool = False
-    scored: bool = False
-    closed: bool = False
     cleared: bool = False
-    features: dict[str, float] = msgspec.field(default_factory=dict)
-    model: str = ""
-    model_output: float = 0.0
-    confidence: float = 0.0
-    threshold: float = 0.0
-    propensity: float = 0.0
-    action: Action | None = None
-    symptoms: tuple[Symptom, ...] = ()
     repeats: int = 0
-    peers_alike: int = 0
     answers: list[StandingAnswer] = msgspec.field(default_factory=list)
     late: list[StandingAnswer] = msgspec.field(default_factory=list)
     judged: list[JudgedAnswer] = msgspec.field(default_factory=list)
     revision: int = 0
     slot: int = -1
     events: int = 0
-    trace: str = ""
 
 
 class KeptRow(Row):
@@ -203,6 +208,7 @@ KINDS: dict[type[Row], str] = {
     GlobalRow: "global",
     ScopeRow: "scope",
     SourcesRow: "sources",
+    RewardsRow: "rewards",
     ClassRow: "class",
     SourceRow: "source",
     EntityRow: "entity",

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from agents.encoding.candidates import judge
 from agents.encoding.detector import Array, Indices, Rounds, Scored, advance, rounds_of
-from agents.encoding.rows import FIELDS, FIRST, FIXED, LAST, RING, SEEN, WARM_UP_SAMPLES, EntityState
+from agents.encoding.rows import FIELDS, FIRST, FIXED, LAST, RING, SEEN, WARM_UP_SAMPLES, WEIGHT, WEIGHT_START, EntityState
 
 # Values of one portion: some arrays of this many floats stay in a core's second-level cache.
 PORTION_VALUES: Final = 1 << 14
@@ -63,9 +63,10 @@ def score_all(series: Iterable[Series]) -> Found:
 def _score_group(group: list[Series], found: Found) -> None:
     width = max(len(one.state.names) for one in group)
     counts = np.array([len(one.times) for one in group])
-    fixed = np.concatenate([one.state.fixed for one in group])
+    fixed = np.frombuffer(bytearray(b"".join([one.state.fixed.tobytes() for one in group])), FIXED)
     matrix = np.zeros((len(group), FIELDS, width))
-    matrix[:, FIRST], matrix[:, SEEN], matrix[:, LAST] = -np.inf, WARM_UP_SAMPLES, np.nan
+    # Padding: metrics without a value that ask for no history.
+    matrix[:, WEIGHT], matrix[:, FIRST], matrix[:, SEEN], matrix[:, LAST] = WEIGHT_START, -np.inf, WARM_UP_SAMPLES, np.nan
     values = np.full((int(counts.sum()), width), np.nan)
     offsets = np.concatenate(([0], np.cumsum(counts)))
     for rank, one in enumerate(group):
@@ -141,6 +142,3 @@ def _write_back(one: Series, fixed: NDArray[np.void], matrix: Array) -> None:
     one.state.matrix[LAST] = values
     one.state.fixed = fixed.copy()
     one.state.fixed["times_ms"] = times
-
-
-assert FIXED["times_ms"].shape == (RING,)

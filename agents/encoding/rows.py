@@ -104,7 +104,7 @@ class EntityState:
         return b"".join((_LENGTH.pack(len(head)), head, self.fixed.tobytes(), self.matrix.tobytes()))
 
     def learn(self, names: tuple[str, ...], values: NDArray[np.float64]) -> int:
-        """Take up metrics in the order in which they first have a value; a name without one is not kept.
+        """Take up metrics in the order in which they first have a value, then by name; a name without one is not kept.
 
         Args:
             names: metrics of consecutive samples.
@@ -117,14 +117,14 @@ class EntityState:
             return len(values)
         unknown = [place for place, name in enumerate(names) if name not in self.columns]
         present = ~np.isnan(values[:, unknown])
-        arrivals = sorted((int(np.argmax(present[:, k])), place) for k, place in enumerate(unknown) if present[:, k].any())
+        arrivals = sorted((int(np.argmax(present[:, k])), names[place]) for k, place in enumerate(unknown) if present[:, k].any())
         fits = len(values)
         room = METRICS_MAX - len(self.names)
         if len(arrivals) > room:
             fits = arrivals[room][0]
             arrivals = [arrival for arrival in arrivals if arrival[0] < fits]
         if arrivals:
-            new = tuple(names[place] for _, place in arrivals)
+            new = tuple(name for _, name in arrivals)
             self.columns.update((name, len(self.names) + k) for k, name in enumerate(new))
             self.names += new
             self.matrix = np.concatenate((self.matrix, blank(len(new))), axis=1)

@@ -56,9 +56,9 @@ def label_of(metric: str, shape: Shape, direction: Literal["up", "down"]) -> str
 
 
 def propose(actions: tuple[CatalogueAction, ...], label: str) -> Action:
-    """Return the first action of the catalogue with a pattern that matches the label."""
+    """Return the first action of the catalogue with a pattern that matches the label, in any case of letters."""
     for action in actions:
-        if any(fnmatchcase(label, pattern) for pattern in action.symptoms):
+        if any(fnmatchcase(label.lower(), pattern.lower()) for pattern in action.symptoms):
             return Action(action.name, action.blast_radius, action.reversible, action.description)
     return INSPECT
 

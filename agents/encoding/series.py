@@ -1,5 +1,6 @@
 """From segments of samples to one array per entity in the order of its own metrics."""
 
+from math import isnan
 from typing import NamedTuple
 
 import numpy as np
@@ -44,7 +45,7 @@ def score_samples(samples: Samples, states: list[EntityState], taken: NDArray[np
         waiting = [(state, parts) for state, parts in waiting if parts]
         for state, parts in waiting:
             first = parts[0]
-            state.make_room([name for name, value in zip(first.names, first.values[0].tolist(), strict=True) if value == value])  # noqa: PLR0124 - NaN
+            state.make_room([name for name, value in zip(first.names, first.values[0].tolist(), strict=True) if not isnan(value)])
     return found
 
 

@@ -6,7 +6,6 @@ import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import structlog
 from aiokafka.errors import KafkaError
@@ -179,7 +178,7 @@ def worker(*groups: str) -> int:
     """Run one worker process for each task group, all groups where none is named; one group runs in this process.
 
     The broker is NPO_BROKER's, else that of the stack in NPO_HOME; NPO_HOME holds the local stores, so two workers of one group on one
-    machine need two homes. Ends with code 1 as soon as one worker fails.
+    machine need two homes; several workers log to its `logs`. Ends with code 1 as soon as one of them fails.
 
     Args:
         groups: Names of task groups, as `npo topology` shows them.
@@ -202,7 +201,12 @@ def run_workers(deployment: Deployment, groups: Sequence[str]) -> int:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stopping.set())
     children = [
-        start_child(group, [sys.executable, "-m", "streams.engine.worker", group], Path("/dev/stderr"), stack.environment(deployment))
+        start_child(
+            f"worker-{group}",
+            [sys.executable, "-m", "streams.engine.worker", group],
+            stack.log_file(deployment, f"worker-{group}"),
+            environment=stack.environment(deployment),
+        )
         for group in groups
     ]
     while not stopping.wait(stack.TEND_S) and all(child.is_running for child in children):

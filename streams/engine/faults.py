@@ -1,6 +1,7 @@
 """Fault points: places at which a test can have the process killed, to see that nothing is lost or doubled.
 
-`NPO_FAULT_POINT=after_commit:3` kills the process with SIGKILL when it passes `after_commit` for the third time.
+`NPO_FAULT_POINT=after_commit:3` kills the process with SIGKILL when it passes `after_commit` for the third time;
+`after_commit:3:SIGSTOP` stops it there instead.
 """
 
 import os
@@ -17,11 +18,11 @@ POINTS = (
     "after_store",
 )
 
-_point, _, _passing = os.environ.get("NPO_FAULT_POINT", "").partition(":")
-_spared = iter(range(int(_passing or 1) - 1))
+_point, _passing, _signal = (os.environ.get("NPO_FAULT_POINT", "") + "::").split(":")[:3]
+_turns = iter([*([False] * (int(_passing or 1) - 1)), True])
 
 
 def reach(point: str) -> None:
     """Pass a fault point: does nothing unless the environment names it."""
-    if point == _point and next(_spared, None) is None:
-        os.kill(os.getpid(), signal.SIGKILL)
+    if point == _point and next(_turns, False):
+        os.kill(os.getpid(), signal.Signals[_signal or "SIGKILL"])

@@ -53,6 +53,7 @@ class Task:
         self._queue: deque[Delivery] = deque()
         self._control: deque[Delivery] = deque()
         self._control_due = 0
+        self._moves: dict[str, Delivery] = {}
         self._offered = 0
         self._stopping = False
         self._arrived = asyncio.Event()
@@ -122,8 +123,8 @@ class Task:
         Raises:
             PositionError: records between what was taken and what came next were never delivered.
         """
-        work: list[Delivery] = []
-        ahead = self.positions.copy()
+        work = list(self._moves.values())
+        ahead = self.positions | {topic: move.next for topic, move in self._moves.items()}
         records = 0
         while (queue := self._next_queue(ahead)) and (not records or records + len(queue[0].block.offsets) <= BLOCK_RECORDS_MAX):
             delivery = queue.popleft()
@@ -132,11 +133,9 @@ class Task:
                 ahead[fresh.block.topic] = fresh.next
                 work.append(fresh)
                 records += len(fresh.block.offsets)
-        if work and not records:
-            # Markers and aborted records alone move the position; the next transaction takes it along.
-            self.positions = ahead
-            return self._take()
-        return work
+        # Markers and aborted records alone are no reason for a transaction: the next one takes the move along.
+        self._moves = {} if records else merge_moves(work)
+        return work if records else []
 
     def _next_queue(self, positions: dict[str, int]) -> deque[Delivery] | None:
         if self._control:
@@ -222,10 +221,19 @@ class Task:
     async def _send_merge(self, producer: AIOKafkaProducer, work: list[Delivery], time_ms: int) -> list[Sent]:
         """Send the order in which the blocks were taken: with it a replay is exact where topics meet."""
         group = self._plan.group.name
-        steps = tuple(MergeStep(block.topic, start, following) for block, start, following in work if block.offsets)
+        steps = tuple(MergeStep(block.topic, start, following) for block, start, following in work)
         source = f"npo/{group}/{self._partition}"
         identity = derived_name(f"{source}/{steps[0].topic}", "merge", steps[0].start)
         headers = cloud_event(identity, MERGE.name, source, time_ms, trace_of((), identity))
         record = Record(f"{group}-{self._partition}".encode(), msgspec.json.encode(Merge(group, self._partition, steps)), headers, time_ms)
         partition = self._partition % self._plan.partitions_of(MERGE.name)
         return await send(producer, self._plan.names[MERGE.name], partition, [record])
+
+
+def merge_moves(deliveries: list[Delivery]) -> dict[str, Delivery]:
+    """Return deliveries without records as one per topic."""
+    moves: dict[str, Delivery] = {}
+    for delivery in deliveries:
+        earlier = moves.get(delivery.block.topic, delivery)
+        moves[delivery.block.topic] = Delivery(delivery.block, earlier.start, delivery.next)
+    return moves

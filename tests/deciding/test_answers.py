@@ -281,3 +281,10 @@ def test_windows_publish_what_was_counted() -> None:
     assert [window.window for window in closed] == list(range(len(closed)))
     totals = [window for window in windows if window.window < 0 and window.scope == "shop"]
     assert totals[-1].scenarios == sum(window.scenarios for window in closed)
+
+
+def test_a_reward_is_counted_once() -> None:
+    """An outcome delivered twice adds its reward once."""
+    outcome = entry("outcome", Outcome("web-1", START_MS, START_MS + MINUTE_MS, Verdict.INCIDENT, START_MS, reward_minutes=7.0))
+    scope = msgspec.msgpack.decode(run([outcome, outcome]).rows[row_key(ScopeRow, "shop")], type=ScopeRow)
+    assert scope.total.reward_minutes == pytest.approx(7.0)

@@ -7,25 +7,30 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+import rocksdict
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import TopicPartition
 
 from schemas.events import Merge
 from schemas.topics import physical
-from streams.groups import TaskGroup, consumer_group, plan_topics
-from tests.engine.toy import TOPOLOGY, mix
+from streams.groups import TaskGroup, changelog, consumer_group, plan_topics
+from tests.engine.toy import FORGET, TOPOLOGY, mix
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTITIONS = 4
 SESSION_S = "1.0"
 PATIENCE_S = 60.0
+
+
+# Topic, partition, offset.
+Place = tuple[str, int, int]
 
 
 class Got(NamedTuple):
@@ -104,7 +109,7 @@ class Lab:
             await admin.close()
 
     async def write(self, records: Iterable[tuple[str, bytes, bytes]], *, transaction: str | None = None, abort: bool = False) -> None:
-        """Write (topic, key, value) records, in one transaction if it has a name."""
+        """Write (topic, key, value) records, in one transaction if it has a name; an aborted one is not to be seen."""
         async with AIOKafkaProducer(bootstrap_servers=self.bootstrap, transactional_id=transaction, linger_ms=5, max_request_size=8 << 20) as producer:
             if transaction:
                 await producer.begin_transaction()
@@ -169,9 +174,9 @@ class Lab:
         committed = await self.committed(group)
         return all(committed.get(place, 0) >= end for place, end in self.ends.items() if place.topic in inputs)
 
-    async def read(self, topic: str) -> dict[int, list[Got]]:
-        """Read what is committed in a topic, by partition."""
-        name = self.on_broker(topic) if "changelog" not in topic else topic
+    async def read(self, topic: str, *, on_broker: bool = False) -> dict[int, list[Got]]:
+        """Read what is committed in a topic, by partition; its name is the short one unless it is said to be the broker's."""
+        name = topic if on_broker else self.on_broker(topic)
         places = [TopicPartition(name, partition) for partition in range(PARTITIONS)]
         found: dict[int, list[Got]] = {partition: [] for partition in range(PARTITIONS)}
         async with AIOKafkaConsumer(
@@ -184,7 +189,7 @@ class Lab:
                     found[place.partition] += [Got(one.offset, one.key, one.value, tuple(one.headers)) for one in records]
         return found
 
-    async def check(self, group: str = "pair", rejected: frozenset[tuple[str, int, int]] = frozenset()) -> list[str]:
+    async def check(self, group: str = "pair", rejected: frozenset[Place] = frozenset()) -> dict[int, list[str]]:
         """Compare outputs and state with a fold of the inputs in the recorded order.
 
         Args:
@@ -192,22 +197,33 @@ class Lab:
             rejected: topic, partition and offset of records that must have changed nothing.
 
         Returns:
-            The topics in the order in which partition 0 took its blocks.
+            By partition: the topics in the order in which its blocks were taken.
         """
         row = next(row for row in self.topology if row.name == group)
         inputs = {topic.name: await self.read(topic.name) for topic in row.inputs}
-        outputs, changes = await self.read("out"), await self.read(f"{consumer_group(self.application, row)}-{row.state}-changelog")
+        outputs, changes = await self.read("out"), await self.changes(group)
         merges = sorted_merges(await self.read("merge"), group)
-        order = []
         for partition in range(PARTITIONS):
-            taken = in_order(merges[partition], {name: records[partition] for name, records in inputs.items()})
-            assert len(taken) == sum(len(records[partition]) for records in inputs.values()), "not every record was taken"
-            expected, rows = fold(taken, partition, rejected)
+            here = {name: records[partition] for name, records in inputs.items()}
+            taken = in_order(merges[partition], here) if row.merges else [(name, records, 0) for name, records in here.items()]
+            assert sum(len(records) for _, records, _ in taken) == sum(map(len, here.values())), "not every record was taken"
+            expected, rows = fold(taken, partition, here, rejected)
             assert [json.loads(got.value or b"") for got in outputs[partition]] == expected
             assert replay_rows(changes[partition]) == rows
-            if not partition:
-                order = [step.topic for merge in merges[0] for step in merge.steps]
-        return order
+        return {partition: [step.topic for merge in merges[partition] for step in merge.steps] for partition in merges}
+
+    async def changes(self, group: str = "pair") -> dict[int, list[Got]]:
+        """Read a group's changelog."""
+        row = next(row for row in self.topology if row.name == group)
+        return await self.read(changelog(self.application, row), on_broker=True)
+
+    def database(self, partition: int, home: str = "home", group: str = "pair") -> tuple[dict[bytes, bytes], int]:
+        """A task's local rows and the changelog offset that they stand for, -1 where there is none."""
+        paths = list((self.directory / home / "state" / f"{self.application}-{group}").rglob(f"*-{partition}.db"))
+        if not paths:
+            return {}, -1
+        rows = dict(rocksdict.Rdict(str(paths[0]), rocksdict.Options(raw_mode=True), access_type=rocksdict.AccessType.read_only()).items())
+        return rows, int(rows.pop(b"__faust\0offset__", b"-1"))
 
 
 def sorted_merges(records: Mapping[int, list[Got]], group: str) -> dict[int, list[Merge]]:
@@ -222,34 +238,39 @@ def sorted_merges(records: Mapping[int, list[Got]], group: str) -> dict[int, lis
     return found
 
 
-def in_order(merges: Iterable[Merge], inputs: Mapping[str, list[Got]]) -> list[tuple[str, Got]]:
-    """One task's records in the order in which it took them; no position may be taken twice or out of order."""
+def in_order(merges: Iterable[Merge], inputs: Mapping[str, list[Got]]) -> list[tuple[str, list[Got], int]]:
+    """One task's blocks (topic, records, next position) in the order in which it took them; each begins where the last ended."""
     taken = []
     positions = dict.fromkeys(inputs, 0)
     for merge in merges:
         for topic, start, following in ((step.topic, step.start, step.next) for step in merge.steps):
-            assert positions[topic] <= start < following
-            taken += [(topic, got) for got in inputs[topic] if start <= got.offset < following]
+            assert positions[topic] == start < following
+            taken.append((topic, [got for got in inputs[topic] if start <= got.offset < following], following))
             positions[topic] = following
     return taken
 
 
-def fold(taken: Iterable[tuple[str, Got]], partition: int, rejected: frozenset[tuple[str, int, int]]) -> tuple[list[object], dict[bytes, bytes]]:
-    """What the toy step makes of one task's records: outputs in order, and rows."""
+def fold(
+    taken: Iterable[tuple[str, list[Got], int]], partition: int, inputs: Iterable[str], rejected: frozenset[Place]
+) -> tuple[list[object], dict[bytes, bytes]]:
+    """What the toy step makes of one task's blocks: outputs in order, and rows."""
     rows: dict[bytes, bytes] = {}
     expected: list[object] = []
-    positions: dict[str, int] = dict.fromkeys(("alpha", "control", "beta"), 0)
-    for topic, got in taken:
-        if (topic, partition, got.offset) in rejected:
-            continue
-        states = []
-        for key in (got.key or b"", b"all"):
-            rows[key] = b"%d" % mix(int(rows.get(key, b"0")), topic, partition, got.offset)
-            states.append(int(rows[key]))
-        positions[topic] = got.offset + 1
-        expected.append({"topic": topic, "partition": partition, "offset": got.offset, "state": states[0], "all": states[1]})
-        if got.value == b"forget":
-            del rows[got.key or b""]
+    positions: dict[str, int] = dict.fromkeys(inputs, 0)
+    for topic, records, following in taken:
+        for got in records:
+            positions[topic] = got.offset + 1
+            if (topic, partition, got.offset) in rejected:
+                continue
+            states = []
+            for key in (got.key or b"", b"all"):
+                rows[key] = b"%d" % mix(int(rows.get(key, b"0")), topic, partition, got.offset)
+                states.append(int(rows[key]))
+            result = {"topic": topic, "partition": partition, "offset": got.offset, "state": states[0], "all": states[1]}
+            expected.append({**result, "positions": positions.copy()})
+            if got.value == FORGET:
+                del rows[got.key or b""]
+        positions[topic] = following
     return expected, rows
 
 
@@ -266,4 +287,12 @@ def replay_rows(changes: Iterable[Got]) -> dict[bytes, bytes]:
 
 def mixed_records(count: int, topics: Sequence[str] = ("alpha", "beta"), keys: int = 16) -> list[tuple[str, bytes, bytes]]:
     """Records of several topics and keys, in a fixed order."""
-    return [(topics[index % len(topics)], b"key-%d" % (index * 7 % keys), b"forget" if index % 11 == 0 else b"value") for index in range(count)]
+    return [(topics[index % len(topics)], b"key-%d" % (index * 7 % keys), FORGET if index % 11 == 0 else b"value") for index in range(count)]
+
+
+async def until(true: Callable[[], object]) -> None:
+    """Wait until something is true."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)

@@ -1,0 +1,128 @@
+"""Kubernetes manifests, written from the topology: `python -m streams.manifests` writes them to deploy/kubernetes.
+
+Topics for Strimzi, a Deployment of every task group and of the publisher. A first form: checked against schemas, never run.
+"""
+
+from typing import Any
+
+import yaml
+
+from schemas.settings import DEPLOY
+from streams.groups import TopicPlan, plan_topics
+from streams.topology import TOPOLOGY
+
+CLUSTER = "npo"
+# Several times as many as workers of a group, so that they share evenly.
+PARTITIONS = 12
+REPLICAS = 3
+WORKERS = 2
+USER = 10001
+HOME = "/var/lib/npo"
+
+GENERATED = "# Written from streams/topology.py by `python -m streams.manifests`; do not edit.\n"
+TOPICS_TEXT = f"""{GENERATED}
+# The topics, for Strimzi 0.49 or newer and a Kafka cluster `{CLUSTER}` of {REPLICAS} brokers at least. Without Strimzi: `npo topics apply`.
+"""
+PIPELINE_TEXT = f"""{GENERATED}
+# Workers and publisher. Needs the Kafka cluster `{CLUSTER}` and its topics in the same namespace, a Redis or Valkey at `valkey`, and the
+# image of the repository's Dockerfile as `npo:latest`. For SASL, make a Secret `npo-kafka` with NPO_SASL_USERNAME and NPO_SASL_PASSWORD,
+# and add NPO_SECURITY_PROTOCOL and NPO_SASL_MECHANISM to the ConfigMap.
+#
+# No probes: a worker that has work and makes no progress ends itself with code 1, and is started again.
+# No volume claims: a store lives as long as its pod; a new pod rebuilds it from the changelog topic.
+"""
+
+
+def topic(plan: TopicPlan) -> dict[str, Any]:
+    """Return one topic as Strimzi's KafkaTopic; its name on the broker is a valid name in Kubernetes too."""
+    return {
+        "apiVersion": "kafka.strimzi.io/v1",
+        "kind": "KafkaTopic",
+        "metadata": {"name": plan.name, "labels": {"strimzi.io/cluster": CLUSTER}},
+        "spec": {"partitions": plan.partitions, "replicas": REPLICAS, "config": plan.config},
+    }
+
+
+def environment() -> dict[str, Any]:
+    """Return the ConfigMap with what all processes share."""
+    data = {
+        "NPO_BROKER": f"{CLUSTER}-kafka-bootstrap:9092",
+        "NPO_REDIS": "redis://valkey:6379/0",
+        "NPO_PARTITIONS": str(PARTITIONS),
+        "NPO_HOME": HOME,
+    }
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "npo"}, "data": data}
+
+
+def deployment(component: str, command: list[str], replicas: int, cpu: str) -> dict[str, Any]:
+    """Return the Deployment of one component, whose processes need nothing but the broker, Redis and room for a store."""
+    labels = {"app.kubernetes.io/name": "npo", "app.kubernetes.io/component": component}
+    container = {
+        "name": component,
+        "image": "npo:latest",
+        "imagePullPolicy": "IfNotPresent",
+        "command": command,
+        "envFrom": [{"configMapRef": {"name": "npo"}}, {"secretRef": {"name": "npo-kafka", "optional": True}}],
+        "resources": {"requests": {"cpu": cpu, "memory": "512Mi"}, "limits": {"memory": "2Gi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [{"name": "home", "mountPath": HOME}, {"name": "scratch", "mountPath": "/tmp"}],  # noqa: S108 - the pod's own
+    }
+    pod = {
+        "automountServiceAccountToken": False,
+        # A worker gives itself 15 s to end its transaction and leave its group.
+        "terminationGracePeriodSeconds": 30,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+        "volumes": [{"name": "home", "emptyDir": {}}, {"name": "scratch", "emptyDir": {}}],
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": f"npo-{component}", "labels": labels},
+        "spec": {
+            "replicas": replicas,
+            # The old pod leaves before the new one comes: one rebalance less, and never two publishers.
+            "strategy": {"type": "Recreate"} if replicas == 1 else {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0}},
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        },
+    }
+
+
+def topics_yaml() -> str:
+    """Return deploy/kubernetes/topics.yaml."""
+    return _write(TOPICS_TEXT, [topic(plan) for plan in plan_topics(TOPOLOGY, PARTITIONS)])
+
+
+def pipeline_yaml() -> str:
+    """Return deploy/kubernetes/pipeline.yaml."""
+    workers = [deployment(group.name, ["npo", "worker", group.name], WORKERS, "1") for group in TOPOLOGY]
+    publisher = deployment("publisher", ["python", "-m", "streams.serving.publisher"], 1, "250m")
+    return _write(PIPELINE_TEXT, [environment(), *workers, publisher])
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes shared parts out each time: aliases make a manifest hard to read."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - PyYAML's
+        return True
+
+
+def _write(introduction: str, documents: list[dict[str, Any]]) -> str:
+    return introduction + yaml.dump_all(documents, Dumper=_Dumper, explicit_start=True, sort_keys=False)
+
+
+if __name__ == "__main__":
+    directory = DEPLOY / "kubernetes"
+    directory.mkdir(exist_ok=True)
+    (directory / "topics.yaml").write_text(topics_yaml(), encoding="utf-8")
+    (directory / "pipeline.yaml").write_text(pipeline_yaml(), encoding="utf-8")

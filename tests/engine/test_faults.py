@@ -1,0 +1,77 @@
+"""Records that break a step, positions that are gone, tasks that stand still: refused, loud, or over, never silent."""
+
+from collections.abc import Iterable
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.records_to_delete import RecordsToDelete
+
+from schemas.headers import find
+from streams.engine.liveness import EXIT_FAULT
+from tests.engine.lab import Got, Lab, Place, mixed_records
+from tests.engine.toy import HANG, HUGE, POISON
+
+WRONG_USE = 2
+
+
+async def test_what_breaks_a_step_becomes_a_dead_letter_and_its_neighbours_go_on(lab: Lab) -> None:
+    """A record that makes the step raise, or write more than a topic takes, goes to the dead letters unchanged and changes no row."""
+    await lab.write(mixed_records(60))
+    await lab.write([("alpha", b"key-3", POISON), ("beta", b"key-4", POISON), ("alpha", b"key-3", POISON), ("control", b"key-1", HUGE)])
+    await lab.write(mixed_records(60))
+    with lab.running() as worker:
+        await lab.drained(worker)
+    reasons = {POISON: b"step_failed", HUGE: b"output_too_large"}
+    rejected: list[tuple[bytes | None, bytes | None]] = []
+    places: set[Place] = set()
+    for topic in ("alpha", "beta", "control"):
+        for letter in flat(await lab.read(f"{topic}.dlq")):
+            assert find(letter.headers, "npo_topic") == topic.encode()
+            assert find(letter.headers, "npo_reason") == reasons[letter.value or b""]
+            places.add((topic, int(find(letter.headers, "npo_partition") or b""), int(find(letter.headers, "npo_offset") or b"")))
+            rejected.append((letter.key, letter.value))
+    assert sorted(rejected) == [(b"key-1", HUGE), (b"key-3", POISON), (b"key-3", POISON), (b"key-4", POISON)]  # type: ignore[type-var]
+    await lab.check(rejected=frozenset(places))
+
+
+def flat(records: dict[int, list[Got]]) -> Iterable[Got]:
+    """The records of all partitions."""
+    return (got for partition in records.values() for got in partition)
+
+
+async def test_positions_that_the_log_no_longer_holds_stop_the_worker(lab: Lab) -> None:
+    """Records deleted before they were taken end the worker with a non-zero code that says so; nothing is skipped."""
+    await lab.write(mixed_records(60))
+    with lab.running() as worker:
+        await lab.drained(worker)
+    committed = await lab.committed()
+    await lab.write(mixed_records(60))
+    gone = next(place for place, end in lab.ends.items() if end > committed[place])
+    admin = AIOKafkaAdminClient(bootstrap_servers=lab.bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_records({gone: RecordsToDelete(before_offset=lab.ends[gone])})
+    finally:
+        await admin.close()
+    worker = lab.start()
+    assert worker.wait() == EXIT_FAULT
+    assert "PositionError" in worker.said()
+    assert f"is at {committed[gone]} of {gone.topic}, partition {gone.partition}" in worker.said()
+    assert await lab.committed() == committed
+
+
+async def test_a_task_that_stands_still_ends_the_process(lab: Lab) -> None:
+    """A step that never returns blocks the event loop, and the process ends all the same, with a non-zero code."""
+    await lab.write([("alpha", b"key", HANG)])
+    worker = lab.start(NPO_STANDSTILL_S="2")
+    assert worker.wait() == EXIT_FAULT
+    assert "stands still" in worker.said()
+
+
+async def test_a_worker_without_its_topics_says_so(lab: Lab) -> None:
+    """Topics that do not exist, and groups that do not, end a worker before it joins, with the code for wrong use."""
+    absent = lab.start(NPO_TOPIC_PREFIX="absent.")
+    unknown = lab.start("nobody")
+    assert absent.wait() == WRONG_USE
+    assert "do not exist" in absent.said()
+    assert unknown.wait() == WRONG_USE
+    assert "no task group" in unknown.said()

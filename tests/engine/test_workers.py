@@ -1,0 +1,54 @@
+"""Several workers, and workers that should not be any more."""
+
+import re
+import signal
+
+import psutil
+
+from streams.engine.liveness import EXIT_FAULT
+from tests.engine.lab import PARTITIONS, Lab, Worker, mixed_records, until
+
+
+def tasks_of(worker: Worker) -> set[int]:
+    """The tasks of a worker's last assignment."""
+    assigned = re.findall(r"tasks assigned.*partitions=\[(.*?)\]", worker.said())
+    return {int(number) for number in assigned[-1].split(",") if number.strip()} if assigned else set()
+
+
+async def test_workers_share_tasks_and_take_over(lab: Lab) -> None:
+    """Two workers share the tasks; when one is killed, a third takes its part; all is written once, and nobody listens on a port."""
+    await lab.write(mixed_records(400))
+    first, second = lab.start(home="first"), lab.start(home="second")
+    await until(lambda: tasks_of(first) and tasks_of(second) and tasks_of(first) | tasks_of(second) == set(range(PARTITIONS)))
+    assert tasks_of(first).isdisjoint(tasks_of(second))
+    assert not [connection for connection in psutil.Process(first.process.pid).net_connections() if connection.status == psutil.CONN_LISTEN]
+    await lab.drained(first, second)
+    await lab.write(mixed_records(400, ("alpha", "beta", "control")))
+    first.kill()
+    third = lab.start(home="third")
+    await until(lambda: tasks_of(third) and tasks_of(second) | tasks_of(third) == set(range(PARTITIONS)))
+    await lab.drained(second, third)
+    assert [worker.end() for worker in (second, third)] == [0, 0]
+    await lab.check()
+
+
+async def test_a_zombie_writes_nothing(lab: Lab) -> None:
+    """A worker that was stopped inside a transaction and wakes when its tasks are another's has that transaction refused."""
+    await lab.write(mixed_records(300))
+    zombie = lab.start(home="zombie", fault="after_positions:2:SIGSTOP")
+    await until(lambda: psutil.Process(zombie.process.pid).status() == psutil.STATUS_STOPPED)
+    heir = lab.start(home="heir")
+    await lab.drained(heir)
+    await lab.write(mixed_records(100))
+    await lab.drained(heir)
+    zombie.process.send_signal(signal.SIGCONT)
+    await lab.write(mixed_records(100))
+    await lab.drained(heir)
+    # It may hear of its successor from the refused transaction, and ends, or from the group, and joins it.
+    await until(lambda: zombie.process.poll() is not None or zombie.said().count("tasks assigned") > 1)
+    assert heir.end() == 0
+    if zombie.process.poll() is None:
+        assert zombie.end() == 0
+    else:
+        assert zombie.process.returncode == EXIT_FAULT
+    await lab.check()
