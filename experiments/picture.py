@@ -13,6 +13,7 @@ from experiments.world import DAY_MS
 from schemas.events import LossWindow
 
 ROLLING = 60
+FEW, LEAST = 30, 5
 COLOURS = {True: "#0b6fa4", False: "#c8501e"}
 GREY = "#6b6b6b"
 STYLE = {
@@ -44,17 +45,21 @@ class Course(Struct):
 
 
 class Change(Struct, frozen=True):
-    """The share of overrides among the first and the last fifth of the answered decisions."""
+    """The share of overrides among the first and the last `count` answered decisions."""
 
+    count: int
     first: float
     last: float
 
 
 def change(course: Course) -> Change | None:
-    """Return how the share of overrides changed from the first to the last fifth of the answered decisions; None under ten of them."""
+    """Return how the share of overrides changed from the first to the last of the answered decisions: a fifth of them, a third of few.
+
+    None where that is less than five.
+    """
     shares = [share for _, share in course.answered]
-    part = len(shares) // 5
-    return Change(float(np.mean(shares[:part])), float(np.mean(shares[-part:]))) if part > 1 else None
+    count = max(len(shares) // 5, min(FEW, len(shares) // 3))
+    return Change(count, float(np.mean(shares[:count])), float(np.mean(shares[-count:]))) if count >= LEAST else None
 
 
 def overrides_sentence(courses: Sequence[Course]) -> str:
@@ -62,8 +67,8 @@ def overrides_sentence(courses: Sequence[Course]) -> str:
     parts = []
     for course in courses:
         seen = change(course)
-        parts.append(f"{course.name}: {seen.first:.0%} at first, {seen.last:.0%} at last" if seen else f"{course.name}: too few answers to say")
-    return "Overridden, of what operators answered - " + "; ".join(parts) + "."
+        parts.append(f"{course.name}: {seen.first:.0%} of the first {seen.count}, {seen.last:.0%} of the last" if seen else f"{course.name}: too few answers to say")
+    return "Overridden, of the answered decisions: " + "; ".join(parts) + "."
 
 
 def loss_sentence(courses: Sequence[Course]) -> str:

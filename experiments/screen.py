@@ -1,6 +1,7 @@
 """What the demo shows on the terminal: the live table of both scopes, and the table at the end."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.panel import Panel
@@ -9,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments.feed import Feed
-from experiments.picture import change
+from experiments.picture import Course, change, loss_sentence, overrides_sentence
 from experiments.watching import Watch
 from experiments.world import DAY_MS, MINUTE_MS, START_MS
 from schemas.events import Answer, LossWindow
@@ -37,12 +38,15 @@ def counts(tallies: Sequence[ScopeTally]) -> list[tuple[str, list[str]]]:
         ("scenarios", [f"{tally.scenarios:,}" for tally in tallies]),
         ("  surfaced", [f"{tally.surfaced:,}" for tally in tallies]),
         ("  withheld", [f"{tally.withheld:,}" for tally in tallies]),
-        ("  blocked by the safety policy", [f"{tally.blocked:,}" for tally in tallies]),
-        (
-            "answers: like / override / neutral / silence",
-            [" / ".join(f"{tally.answers[kind]:,}" for kind in (Answer.LIKE, Answer.OVERRIDE, Answer.NEUTRAL, SKIPPED)) for tally in tallies],
-        ),
+        ("  blocked by policy", [f"{tally.blocked:,}" for tally in tallies]),
     ]
+    for kind, name in (
+        (Answer.LIKE, "answers: like"),
+        (Answer.OVERRIDE, "  override"),
+        (Answer.NEUTRAL, "  neutral"),
+        (SKIPPED, "unanswered in time"),
+    ):
+        rows.append((name, [f"{tally.answers[kind]:,}" for tally in tallies]))
     rows += [(f"overridden, per {name}", [share(tally.override_rates[name]) for tally in tallies]) for name in ("surfaced", "answered", "scenario")]
     rows.append(("alignment loss, last window", [loss(tally.latest) for tally in tallies]))
     rows.append(("alignment loss, whole run", [loss(tally.past) for tally in tallies]))
@@ -51,9 +55,9 @@ def counts(tallies: Sequence[ScopeTally]) -> list[tuple[str, list[str]]]:
 
 def _table(rows: Sequence[tuple[str, list[str]]], seen: Watch) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for course in seen.courses.values():
-        table.add_column(f"{course.scope}: {course.name}", justify="right", style="cyan" if course.learning else "yellow", min_width=22)
+        table.add_column(f"{course.scope}\n{course.name}", justify="right", no_wrap=True, style="cyan" if course.learning else "yellow")
     for name, values in rows:
         table.add_row(name, *values)
     return table
@@ -67,11 +71,13 @@ def live(feed: Feed, seen: Watch, samples_per_second: float) -> RenderableType:
     if feed.time_ms > world.quiet_ms:
         phase = "quiet end: the last answers come in"
     behind_min = max(0, feed.time_ms - seen.decided_ms()) / MINUTE_MS
-    line = Text(f"day {days:4.1f}   {samples_per_second:7,.0f} samples/s   {seen.tally.total().samples:9,} samples   ", style="bold")
-    line.append(f"decided {behind_min:3.0f} event minutes behind; telemetry waited {feed.waited_s:.0f} s for it", style="dim")
+    line = Text(f"day {days:.1f}   {samples_per_second:,.0f} samples/s   {seen.tally.total().samples:,} samples", style="bold")
+    line.append(f"\ndecided {behind_min:.0f} event minutes behind; telemetry waited {feed.waited_s:.0f} s for it", style="dim")
+    bar = Table.grid()
+    bar.add_row(ProgressBar(total=world.steps, completed=feed.step, width=72))
     body = Group(
-        Text(f"{phase}", style="italic"),
-        ProgressBar(total=world.steps, completed=feed.step, width=72),
+        Text(phase, style="italic"),
+        bar,
         line,
         Text(),
         _table(counts(list(seen.tally.scopes.values())), seen),
@@ -93,6 +99,36 @@ def last(seen: Watch) -> Table:
     """Draw the table at the end: the counts, and how the overrides changed."""
     changes = [change(course) for course in seen.courses.values()]
     rows = counts(list(seen.tally.scopes.values()))
-    rows.append(("overridden per answered, first fifth", [share(known.first if known else None) for known in changes]))
-    rows.append(("overridden per answered, last fifth", [share(known.last if known else None) for known in changes]))
+    rows.append(("  at first", [share(known.first if known else None) for known in changes]))
+    rows.append(("  at last", [share(known.last if known else None) for known in changes]))
     return _table(rows, seen)
+
+
+def sentences(feed: Feed, seen: Watch, courses: Sequence[Course]) -> list[str]:
+    """Say what the numbers show, and what they do not."""
+    said = [overrides_sentence(courses), loss_sentence(courses)]
+    past = [seen.tally.scopes[course.scope].past for course in courses]
+    on, off = past
+    if on is not None and off is not None:
+        apart = "do not overlap" if on.loss_high < off.loss_low or off.loss_high < on.loss_low else "overlap"
+        said.append(f"Whole run: loss {loss(on)} with learning, {loss(off)} without; the intervals {apart}.")
+    if seen.dead:
+        said.append(f"Dead letters: {', '.join(f'{count} {reason}' for reason, count in sorted(seen.dead.items()))}.")
+    if not seen.settled:
+        said.append("Not everything was decided and closed when the demo ended; the counts above are short of it.")
+    said.append(f"The world is the project's own simulator, seed {feed.world.seed}: it shows the loop at work and says nothing of real servers.")
+    return said
+
+
+def next_steps(home: Path, files: Mapping[str, Path]) -> str:
+    """Say what to try next, with the records of this run and without."""
+    settings = " ".join(f"NPO_{name.upper()}={path}" for name, path in files.items())
+    return (
+        "\nTry next\n"
+        f"  export NPO_HOME={home} {settings}\n"
+        "  npo up                            the stack again, with the records of this run\n"
+        "  npo watch                         what was surfaced, answered, lost\n"
+        "  npo export LOG; npo replay LOG    the log as parquet; the same decisions from it, byte for byte\n"
+        "  npo play DATA_DIR                 labelled telemetry of real machines\n"
+        "  npo down"
+    )

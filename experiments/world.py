@@ -170,9 +170,14 @@ def events(world: World, server: int) -> tuple[Event, ...]:
 
 def event_at(world: World, server: int, time_ms: int) -> Event | None:
     """Return what happens to a server at a moment, if anything."""
+    return last_event(world, server, time_ms, back_ms=0)
+
+
+def last_event(world: World, server: int, time_ms: int, back_ms: int) -> Event | None:
+    """Return the latest event that a server has had by a moment, if it was not over before `back_ms` (at most `QUIET_MS`) earlier."""
     known = events(world, server)
     index = bisect_right(known, time_ms, key=lambda event: event.start_ms) - 1
-    return known[index] if index >= 0 and time_ms < known[index].end_ms else None
+    return known[index] if index >= 0 and time_ms - back_ms < known[index].end_ms else None
 
 
 def telemetry(world: World, first: int, last: int) -> FloatArray:

@@ -1,10 +1,10 @@
 """Topics as they should be against as they are: creating what is missing, fixing settings, deleting nothing."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
-import stamina
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
@@ -18,6 +18,8 @@ from streams.groups import TopicPlan
 REPLICAS_MAX = 3
 # In DescribeConfigs: a value that the topic itself sets, not a default of its broker.
 SET_BY_TOPIC = 1
+# A broker's answers show what it has accepted a moment later.
+SETTLE_TRIES, SETTLE_S = 100, 0.1
 
 
 class Difference(Struct, frozen=True):
@@ -97,9 +99,8 @@ async def apply(admin: AIOKafkaAdminClient, wanted: Iterable[TopicPlan]) -> list
                 raise TopologyError(f"the broker does not create {name}: {message or for_code(code).__name__}")
     if wrong := sorted({difference.topic for difference in differences if difference.what == "setting"}):
         # AlterConfigs replaces all that a topic sets: what is not named again falls back to the broker's default.
-        kept = {
-            name: {key: value.value for key, value in found.items() if value.by_topic} for name, found in (await _settings(admin, wrong)).items()
-        }
+        found = await _settings(admin, wrong)
+        kept = {name: {key: value.value for key, value in found[name].items() if value.by_topic} for name in wrong}
         changes = [ConfigResource(ConfigResourceType.TOPIC, name, configs=kept[name] | by_name[name].config) for name in wrong]
         for response in await admin.alter_configs(changes):
             for code, message, _, name in response.resources:
@@ -140,19 +141,12 @@ async def _settings(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, d
     return found
 
 
-class _NotSettledError(Exception):
-    """The broker's metadata does not show yet what it has accepted."""
-
-
 async def _settled(admin: AIOKafkaAdminClient, wanted: Iterable[TopicPlan]) -> list[Difference]:
     """Wait until the broker shows what it has accepted (for ten seconds at most), and return what differs then."""
-    differences: list[Difference] = []
-    try:
-        async for attempt in stamina.retry_context(on=_NotSettledError, attempts=None, timeout=10, wait_initial=0.02, wait_max=0.2):
-            with attempt:
-                differences = await plan(admin, wanted)
-                if any(difference.fixable for difference in differences):
-                    raise _NotSettledError
-    except _NotSettledError:
-        pass
+    differences = await plan(admin, wanted)
+    for _ in range(SETTLE_TRIES):
+        if not any(difference.fixable for difference in differences):
+            break
+        await asyncio.sleep(SETTLE_S)
+        differences = await plan(admin, wanted)
     return differences

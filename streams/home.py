@@ -56,7 +56,7 @@ class StackState(Struct):
     error: str = ""
 
 
-def declared(**fields: Any) -> Deployment:
+def declared(**fields: Any) -> Deployment:  # noqa: ANN401 - the fields of Deployment
     """Return the deployment that NPO_* variables declare; `fields` go before them.
 
     Raises:

@@ -72,7 +72,9 @@ async def group_states(deployment: Deployment, admin: AIOKafkaAdminClient, group
     return states
 
 
-async def count_behind(deployment: Deployment, admin: AIOKafkaAdminClient, groups: Iterable[TaskGroup], states: Iterable[GroupState]) -> None:
+async def count_behind(
+    deployment: Deployment, admin: AIOKafkaAdminClient, groups: Iterable[TaskGroup], states: Iterable[GroupState]
+) -> None:
     """Fill in how many committed records each group has not taken yet."""
     async with open_reader(deployment) as reader:
         for group, state in zip(groups, states, strict=True):
@@ -83,7 +85,7 @@ async def count_behind(deployment: Deployment, admin: AIOKafkaAdminClient, group
                 start = max(first, committed[partition].offset if partition in committed else first)
                 if end - start > COUNTED_MAX:
                     state.behind, state.exact = state.behind + end - start, False
-                else:
+                elif end > start:
                     async for block in read_blocks(reader, "", partition, start, end):
                         state.behind += len(block.offsets)
 

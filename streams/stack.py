@@ -55,9 +55,7 @@ def wanted_topics(deployment: Deployment) -> list[TopicPlan]:
     """Return the topics of a deployment as they should be; a broker that the stack itself runs keeps everything."""
     state = find(deployment.home)
     keep = state is not None and state.own_broker and state.broker == deployment.broker
-    return plan_topics(
-        TOPOLOGY, deployment.partitions, application=deployment.application, prefix=deployment.topic_prefix, keep=keep
-    )
+    return plan_topics(TOPOLOGY, deployment.partitions, application=deployment.application, prefix=deployment.topic_prefix, keep=keep)
 
 
 def environment(deployment: Deployment) -> dict[str, str]:
@@ -207,7 +205,7 @@ class Stack:
 
 
 @contextmanager
-def running_stack(home: Path, workers: int = 1, **fields: Any) -> Iterator[Deployment]:
+def running_stack(home: Path, workers: int = 1, **fields: Any) -> Iterator[Deployment]:  # noqa: ANN401 - the fields of Deployment
     """Run a stack as children of this process, from ready until the block ends.
 
     Args:
@@ -283,7 +281,7 @@ def up(workers: int = 1) -> tuple[StackState, bool]:
     supervisor = None
     if new:
         with output.open("ab") as opened:
-            supervisor = subprocess.Popen(
+            supervisor = subprocess.Popen(  # noqa: S603 - this program itself
                 command, stdin=subprocess.DEVNULL, stdout=opened, stderr=subprocess.STDOUT, start_new_session=True
             )
     try:

@@ -142,6 +142,17 @@ def test_wrong_type_denies(name: tuple[str, str], value: object) -> None:
     assert msgspec.json.decode(msgspec.json.encode(verdict), type=PolicyVerdict) == verdict
 
 
+@pytest.mark.parametrize("name", ["scenario.score", "budget.trusted"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_no_finite_number_denies(name: str, value: float) -> None:
+    """A fact that is NaN or infinite denies, under a policy that does not look at it too, and does not get into the verdict."""
+    group, _, fact = name.partition(".")
+    verdict = judge(compile_policy(policy()), changed(group, fact, value))
+    assert denying(verdict) == {FACTS_RULE}
+    assert verdict.error == f"{name} is {value}"
+    assert name not in verdict.facts
+
+
 @pytest.mark.parametrize("text", ["\ud800", "x" * (TEXT_MAX + 1)])
 def test_unusable_text_denies(text: str) -> None:
     """Text that is no Unicode or longer than a rule may cost denies, and does not get into the verdict."""

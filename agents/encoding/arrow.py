@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from schemas.errors import DecodeError
 from schemas.events import MEASUREMENT_MAX, METRICS_MAX, NAME_LENGTH_MAX, TIME_MS_MAX
 
+TEXTS = (pa.string(), pa.large_string(), pa.string_view(), pa.null())
 NOT_METRICS = ("time_ms", "entity", "scope")
 
 
@@ -58,7 +59,11 @@ def _read(batch: pa.RecordBatch, entities: set[str]) -> Batch:
         raise DecodeError(f"telemetry: a column twice in {batch.schema.names[:10]}; name each metric once")
     if "time_ms" not in columns:
         raise DecodeError(f"telemetry: no column time_ms in {batch.schema.names[:10]}; send integer milliseconds or timestamps")
-    entities.update(_strings(columns["entity"], "entity") if "entity" in columns else ())
+    if "entity" in columns:
+        named = set(_texts(columns["entity"], "entity").unique().to_pylist())
+        if None in named:
+            raise DecodeError("telemetry: rows without entity; give it in every row or leave the column out")
+        entities |= named
     names = tuple(name for name in columns if name not in NOT_METRICS)
     if len(names) > METRICS_MAX:
         raise DecodeError(f"telemetry: {len(names)} metrics, at most {METRICS_MAX} are taken; send fewer")
@@ -68,16 +73,17 @@ def _read(batch: pa.RecordBatch, entities: set[str]) -> Batch:
         values[:, place] = _numbers(columns[name], name)
     scopes = None
     if "scope" in columns:
-        scopes = columns["scope"].cast(pa.string()).to_pylist()
+        scopes = _texts(columns["scope"], "scope").to_pylist()
         for scope in set(scopes) - {None}:
             _check_name(scope, "scope")
     return Batch(names, _times(columns["time_ms"]), values, scopes)
 
 
-def _strings(column: pa.Array, name: str) -> set[str]:
-    if column.null_count:
-        raise DecodeError(f"telemetry: {column.null_count} rows without {name}; give it in every row or leave the column out")
-    return set(column.cast(pa.string()).unique().to_pylist())
+def _texts(column: pa.Array, name: str) -> pa.Array:
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if kind not in TEXTS:
+        raise DecodeError(f"telemetry: {name} is of type {column.type}; send strings")
+    return column.cast(pa.string())
 
 
 def _numbers(column: pa.Array, name: str) -> NDArray[np.float64]:

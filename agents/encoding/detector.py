@@ -13,6 +13,7 @@ its five largest z, averaged over its last samples and divided by its scale; S i
 Nothing is reduced across samples or entities, and sums have a fixed order, so neither a block's cut nor padding moves a bit.
 """
 
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -128,7 +129,7 @@ def _steps(fixed: NDArray[np.void], times: Array, rounds: Rounds) -> tuple[Array
     first = np.isneginf(previous)
     elapsed = np.where(first, 0.0, times - np.where(first, 0.0, previous))
     usual, step = np.empty(samples), fixed["step_ms"].copy()
-    for start, end in zip(rounds.starts[:-1], rounds.starts[1:], strict=True):
+    for start, end in pairwise(rounds.starts):
         passed, own = elapsed[start:end], step[: end - start]
         np.copyto(own, passed, where=own == 0)
         usual[start:end] = own
@@ -159,7 +160,7 @@ def _history(matrix: Array, times: Array, y: Array, present: NDArray[np.bool_], 
         return np.maximum(high - low, 0.0)[rounds.ranks], None
     reach = np.empty_like(y)
     ready = np.empty(y[:, 0].shape, bool)
-    for start, end in zip(rounds.starts[:-1], rounds.starts[1:], strict=True):
+    for start, end in pairwise(rounds.starts):
         active, there, now = slice(end - start), present[start:end], times[start:end, None]
         ready[start:end] = seen[active] >= WARM_UP_SAMPLES
         np.maximum(high[active] - low[active], 0.0, out=reach[start:end])
@@ -179,7 +180,7 @@ def _moments(matrix: Array, y: Array, gain: Array, rounds: Rounds) -> tuple[Arra
     mean, variance, weight = (np.ascontiguousarray(matrix[:, part]) for part in (MEAN, VARIANCE, WEIGHT))
     deviation, before = np.empty_like(y), np.empty_like(y)
     scratch = np.empty_like(mean)
-    for start, end in zip(rounds.starts[:-1], rounds.starts[1:], strict=True):
+    for start, end in pairwise(rounds.starts):
         count = end - start
         m, v, w, s = mean[:count], variance[:count], weight[:count], scratch[:count]
         g, d = gain[start:end], deviation[start:end]
@@ -237,7 +238,7 @@ def _level(fixed: NDArray[np.void], score: Array, elapsed: Array, rounds: Rounds
     """Return each entity's own recent level of S (running mean, half-life 24 h) as before each sample."""
     gain = 1.0 - np.exp2(-elapsed / LEVEL_HALF_LIFE_MS)
     level, weight, before = fixed["level"].copy(), fixed["level_weight"].copy(), np.empty(len(score))
-    for start, end in zip(rounds.starts[:-1], rounds.starts[1:], strict=True):
+    for start, end in pairwise(rounds.starts):
         own, size = level[: end - start], weight[: end - start]
         before[start:end] = own
         size += gain[start:end] * (1.0 - size)

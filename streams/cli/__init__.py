@@ -42,15 +42,14 @@ def make_app() -> App:
 
 def main(tokens: list[str] | None = None) -> int:
     """Run one command and return its exit code; a fault becomes one message on standard error."""
-    errors = Console(stderr=True, soft_wrap=True)
+    errors = Console(stderr=True)
     try:
         result = make_app()(tokens, exit_on_error=False, print_error=True, error_console=errors)
     except CycloptsError:
         return WRONG_USE
     except NpoError as error:
-        errors.print(f"npo: {error}", style="red", markup=False, highlight=False)
+        errors.print(f"npo: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return FAULT
     except KeyboardInterrupt:
         return INTERRUPTED
     return result if isinstance(result, int) else 0
-

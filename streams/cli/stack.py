@@ -169,7 +169,8 @@ def show(report: Report, console: Console) -> None:
     console.print(groups)
     for scope, force in sorted(report.in_force.items()):
         what = " and ".join(name for name, on in (("killed", force.killed), ("frozen", force.frozen)) if on)
-        console.print(f"{'all scopes' if scope == ALL_SCOPES else scope}: {what} by {force.by}. {force.reason}", style="yellow", markup=False)
+        where = "all scopes" if scope == ALL_SCOPES else scope
+        console.print(f"{where}: {what} by {force.by} {force.reason and f'({force.reason})'}", style="yellow", markup=False)
     for scope, model in sorted(report.models.items()):
         console.print(f"{scope}: model {model}", markup=False)
 

@@ -34,7 +34,8 @@ def topology(*, json: bool = False, mermaid: bool = False) -> int:
         console.print_json(data=described)
         return 0
     for name, group in described.items():
-        table = Table("agent", "reads", "writes", title=f"{name}: one task per partition, state {group['state']}", title_justify="left", box=None)
+        console.print(f"{name}: one task per partition, state {group['state']}")
+        table = Table("agent", "reads", "writes", box=None)
         for agent, does in group["agents"].items():
             table.add_row(agent, ", ".join(does["reads"]), ", ".join(does["writes"]))
         console.print(table)

@@ -4,7 +4,9 @@ import asyncio
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from schemas.events import LossWindow
 from schemas.headers import rfc3339
@@ -14,6 +16,8 @@ from streams.serving.tally import TALLIED, ScopeTally, Tally
 from streams.stack import connect
 
 OPEN_SHOWN = 12
+ANSWERS = ("override", "like", "neutral", "skipped")
+SHOWN = ("time", "samples", "scenarios", "surfaced", "withheld", "blocked", "open", *ANSWERS, "alignment loss", "alarms")
 
 
 def watch(*, once: bool = False, json: bool = False) -> int:
@@ -55,27 +59,24 @@ async def live(deployment: Deployment) -> None:
 
 
 def picture(tally: Tally) -> Group:
-    """Return the numbers as tables."""
-    columns = ("scope", "time", "samples", "scenarios", "surfaced", "withheld", "blocked", "override", "like", "neutral", "skipped", "open", "loss")
-    numbers = Table(*columns, box=None)
-    for column in numbers.columns[2:]:
-        column.justify = "right"
-    for name, scope in sorted(tally.scopes.items()):
-        numbers.add_row(name, rfc3339(scope.clock_ms)[:19], *(f"{count:,}" for count in counts(scope)), loss_text(scope.loss))
+    """Return the numbers as tables: one column a scope, and the open recommendations."""
+    numbers = Table("", *(escape(name) for name in sorted(tally.scopes)), box=None)
+    columns = [shown(scope) for _, scope in sorted(tally.scopes.items())]
+    for row in zip(SHOWN, *columns, strict=True):
+        numbers.add_row(*row)
     opened = sorted((each for scope in tally.scopes.values() for each in scope.open.values()), key=lambda each: (-each.opened_ms, each.id))
-    waiting = Table("open recommendation", "scope", "what", "proposed", "confidence", box=None)
+    waiting = Table("open", "scope", "what", "proposed", "confidence", box=None)
     for each in opened[:OPEN_SHOWN]:
-        waiting.add_row(each.id, each.scope, each.summary, each.action.name, f"{each.confidence:.2f}")
-    shown = [numbers, waiting] if opened else [numbers]
-    if len(opened) > OPEN_SHOWN:
-        shown.append(Table(f"and {len(opened) - OPEN_SHOWN:,} older ones", box=None))
-    return Group(*shown)
+        waiting.add_row(each.id, Text(each.scope), Text(each.summary), Text(each.action.name), f"{each.confidence:.2f}")
+    more = [Text(f" and {len(opened) - OPEN_SHOWN:,} older ones")] if len(opened) > OPEN_SHOWN else []
+    return Group(numbers, *([waiting] if opened else []), *more)
 
 
-def counts(scope: ScopeTally) -> list[int]:
-    """Return a scope's counts in the order of the columns."""
-    answers = [scope.answers[kind] for kind in ("override", "like", "neutral", "skipped")]
-    return [scope.samples, scope.scenarios, scope.surfaced, scope.withheld, scope.blocked, *answers, len(scope.open)]
+def shown(scope: ScopeTally) -> list[str]:
+    """Write a scope's numbers in the order of `SHOWN`."""
+    answers = [scope.answers[kind] for kind in ANSWERS]
+    counts = [scope.samples, scope.scenarios, scope.surfaced, scope.withheld, scope.blocked, len(scope.open), *answers]
+    return [rfc3339(scope.clock_ms)[:19], *(f"{count:,}" for count in counts), loss_text(scope.loss), ", ".join(sorted(scope.alarms))]
 
 
 def loss_text(loss: LossWindow | None) -> str:
@@ -83,4 +84,4 @@ def loss_text(loss: LossWindow | None) -> str:
     if loss is None:
         return "not known yet"
     middle = "" if loss.loss is None else f"{loss.loss:.3f} "
-    return f"{middle}[{loss.loss_low:.3f}, {loss.loss_high:.3f}]"
+    return f"{middle}({loss.loss_low:.3f} to {loss.loss_high:.3f})"

@@ -1,7 +1,6 @@
 """One Faust app per task group: its agents, its table, its consumer group."""
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import faust
 from faust.app.base import BootStrategy
@@ -9,9 +8,10 @@ from faust.app.base import BootStrategy
 from streams.engine.broker import Positions
 from streams.engine.liveness import Watchdog, end_process
 from streams.engine.plan import Plan
-from streams.engine.recovery import TableManager
+from streams.engine.recovery import Recovery, TableManager
 from streams.engine.store import URL, StateTable, Store
-from streams.engine.transport import REBALANCE_TIMEOUT_S, REQUEST_TIMEOUT_S, Consumer, Transport
+from streams.engine.transactions import Tasks
+from streams.engine.transport import REBALANCE_TIMEOUT_S, REQUEST_TIMEOUT_S, Transport
 
 # A full stream buffer idles the consumer for up to a second; how much is fetched is limited by the tasks.
 STREAM_BUFFER = 1 << 16
@@ -82,13 +82,17 @@ class GroupApp(faust.App):
         """The databases of the tasks."""
         return self.table.data
 
-    async def _deliver(self, stream: Any) -> None:
+    @property
+    def recovery(self) -> Recovery:
+        """What reads changelogs."""
+        return cast("TableManager", self.tables).recovery
+
+    async def _deliver(self, stream: faust.Stream[Any]) -> None:
         """Pass blocks from a Faust stream on to their tasks: what every agent does."""
-        assert isinstance(self.consumer, Consumer)
-        owned: Callable[[], dict[int, Any]] = lambda: self.consumer.transactions.owned
+        transactions = cast("Tasks", self.consumer.transactions)
         async for event in stream.noack().events():
             message = event.message
-            task = owned().get(message.partition)
+            task = transactions.owned.get(message.partition)
             if task is not None and message.generation_id == self.consumer_generation_id:
                 task.put(event.value)
 

@@ -44,7 +44,9 @@ async def read_topics(deployment: Deployment, names: Collection[str]) -> dict[st
     bytes_max = {}
     for code, message, _, name, entries, *_ in response.resources:
         if code:
-            raise TopologyError(f"cannot read the settings of {name}: {for_code(code).__name__} {message or ''}; allow DescribeConfigs on it")
+            raise TopologyError(
+                f"cannot read the settings of {name}: {for_code(code).__name__} {message or ''}; allow DescribeConfigs on it"
+            )
         bytes_max[name] = int(next(entry[1] for entry in entries if entry[0] == "max.message.bytes"))
     return {name: TopicFacts(partitions[name], bytes_max[name]) for name in names}
 

@@ -1,5 +1,6 @@
 """Run a step over a block so that no record can stop the task: what breaks the step, and only that, becomes a dead letter."""
 
+import traceback
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -62,7 +63,7 @@ class Limits(NamedTuple):
 
 def record_bytes(output: Output) -> int:
     """Return an upper bound on the size of a record, in bytes."""
-    headers = sum(len(name) * 4 + len(value) + 10 for name, value in output.headers)
+    headers = sum(len(name.encode()) + len(value) + 10 for name, value in output.headers)
     return len(output.key) + len(output.value or b"") + headers + RECORD_OVERHEAD_BYTES
 
 
@@ -109,7 +110,11 @@ def _check(result: Result, limits: Limits) -> None:
 def _reject(block: Block, error: Exception, limits: Limits) -> Output:
     reason = error.reason if isinstance(error, RecordError) else "step_failed"
     detail = f"{type(error).__name__}: {error}"
-    log.error("record rejected", topic=block.topic, partition=block.partition, offset=block.offsets[0], reason=reason, exc_info=error)
+    # Where, but no traceback: a flood of bad records must not become a flood of pages.
+    where = str(traceback.extract_tb(error.__traceback__)[-1])
+    log.error(
+        "record refused", topic=block.topic, partition=block.partition, offset=block.offsets[0], reason=reason, detail=detail, where=where
+    )
     letter = dead_letter(block, 0, reason, detail)
     limit = limits.topics[letter.topic]
     if record_bytes(letter) > limit:

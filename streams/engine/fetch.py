@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from aiokafka.consumer.fetcher import FetchError, Fetcher, PartitionRecords
+from aiokafka.consumer.fetcher import Fetcher, FetchError, PartitionRecords
 from aiokafka.errors import CorruptRecordException
 from aiokafka.structs import TopicPartition
 
@@ -27,7 +27,10 @@ class Delivery(NamedTuple):
 
 def slice_block(block: Block, start: int, stop: int) -> Block:
     """Return the records `start` to `stop` (excluded) of a block."""
-    return Block(block.topic, block.partition, *(column[start:stop] for column in block[2:]))
+    cut = slice(start, stop)
+    return Block(
+        block.topic, block.partition, block.offsets[cut], block.timestamps_ms[cut], block.keys[cut], block.values[cut], block.headers[cut]
+    )
 
 
 def unpack(records: PartitionRecords, topic: str, partition: int) -> list[Delivery]:

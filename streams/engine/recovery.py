@@ -18,11 +18,11 @@ class Recovery(FaustRecovery):
     Faust ends it by the offset of the last record it got; markers take offsets and are never delivered.
     """
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - Faust's
         super().__init__(*args, **options)
         self._positions: dict[TP, int] = {}
 
-    async def on_rebalance(self, *args: Any, **options: Any) -> None:
+    async def on_rebalance(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - Faust's
         """Start anew for a new assignment."""
         self._positions.clear()
         self.signal_recovery_end.clear()
@@ -42,11 +42,12 @@ class Recovery(FaustRecovery):
             self._set_recovery_ended()
             self.signal_recovery_end.set()
 
-    def active_remaining(self) -> Counter[TP]:  # type: ignore[override]  # Faust says typing.Counter
+    def active_remaining(self) -> Counter[TP]:
         """Return how many offsets each changelog partition is from its last stable offset."""
         remaining: Counter[TP] = Counter()
         for tp, last in self.active_highwaters.items():
-            stored = self.active_offsets[tp]
+            # Nothing stored is None to Faust, whatever its annotations say.
+            stored: int | None = self.active_offsets[tp]
             following = self._positions.get(tp, 0 if stored is None else stored + 1)
             remaining[tp] = max(0, last + 1 - following)
         return remaining

@@ -62,10 +62,10 @@ class Store(RocksStore):
         self._dbs.clear()
 
 
-class StateTable(Table):
+class StateTable(Table[bytes, bytes]):
     """The Faust table of a group; only its store, its changelog and its place in the assignment are used."""
 
     data: Store
 
-    def _new_store(self) -> StoreT:
+    def _new_store(self) -> StoreT[bytes, bytes]:
         return Store(URL, self.app, self, table_name=self.name, options={})

@@ -195,10 +195,7 @@ class Task:
         offset = await last_offset(changes) if changes else None
         reach("after_changelog")
         await producer.send_offsets_to_transaction(
-            {
-                TopicPartition(plan.names[topic], self._partition): OffsetAndMetadata(position, "")
-                for topic, position in positions.items()
-            },
+            {TopicPartition(plan.names[topic], self._partition): OffsetAndMetadata(position, "") for topic, position in positions.items()},
             plan.application,
         )
         reach("after_positions")

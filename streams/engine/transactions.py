@@ -28,7 +28,7 @@ class Tasks(TransactionManager):
 
     app: "GroupApp"
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - Faust's
         super().__init__(*args, **options)
         self.owned: dict[int, Task] = {}
 

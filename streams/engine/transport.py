@@ -12,7 +12,6 @@ from faust.types import TP, ConsumerMessage, Message
 from schemas.topics import CONTROL
 from streams.clients import client_options
 from streams.engine.fetch import Delivery, drain
-from streams.engine.recovery import Recovery
 from streams.engine.transactions import Tasks
 
 if TYPE_CHECKING:
@@ -103,7 +102,7 @@ class Consumer(driver.Consumer):
             if not self.flow_active or self.app.consumer_generation_id != generation:
                 return
             if tp.topic == self.app.plan.changelog:
-                cast("Recovery", self.app.tables.recovery).restore(TP(*tp), found[tp])
+                self.app.recovery.restore(TP(*tp), found[tp])
                 continue
             task = self.transactions.owned[tp.partition]
             for delivery in found[tp]:
@@ -123,7 +122,8 @@ class Consumer(driver.Consumer):
     def _message(self, tp: TP, delivery: Delivery, generation: int) -> ConsumerMessage:
         """Wrap a block; Faust goes by the offset of its last record."""
         offset = delivery.next - 1
-        return ConsumerMessage(tp.topic, tp.partition, offset, 0.0, 0, [], b"", delivery, None, 0, 0, tp, generation_id=generation)
+        value = cast("bytes", delivery)
+        return ConsumerMessage(tp.topic, tp.partition, offset, 0.0, 0, [], b"", value, None, 0, 0, tp, generation_id=generation)
 
     async def perform_seek(self) -> None:
         """Do nothing: tasks seek when they are assigned, to the positions that they read after the fence."""

@@ -7,8 +7,8 @@ from the topics' beginning. While Redis is away the publisher waits; nothing els
 
 import asyncio
 import signal
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from typing import cast
 
 import stamina
 import structlog
@@ -33,6 +33,8 @@ RETRY_S_MAX = 2.0
 log = structlog.get_logger()
 
 Places = dict[TopicPartition, int]
+# As the hash in Redis has them: a field for each partition, and what they belong to.
+Positions = dict[bytes, bytes]
 
 
 class Publisher:
@@ -46,14 +48,16 @@ class Publisher:
         partitions: All partitions to read.
     """
 
-    def __init__(self, deployment: Deployment, consumer: AIOKafkaConsumer, redis: Redis, cluster: str, partitions: list[TopicPartition]) -> None:
+    def __init__(
+        self, deployment: Deployment, consumer: AIOKafkaConsumer, redis: Redis, cluster: str, partitions: list[TopicPartition]
+    ) -> None:
         self.prefix = deployment.application
         self.topic_prefix = deployment.topic_prefix
         self.consumer = consumer
         self.redis = redis
         self.cluster = cluster
         self.partitions = partitions
-        self.written: dict[str, str] = {}
+        self.written: Positions = {}
 
     async def run(self) -> None:
         """Follow the topics until cancelled."""
@@ -80,7 +84,7 @@ class Publisher:
                     await clear(self.redis, self.prefix)
                     places = {partition: held[partition].first for partition in self.partitions}
                     self.written = self.positions(places)
-                    await self.redis.hset(self.position_key, mapping=self.written)
+                    await self.redis.hset(self.position_key, items=flat(self.written))
                 for partition, place in places.items():
                     self.consumer.seek(partition, place)
 
@@ -97,9 +101,9 @@ class Publisher:
             await changes.read(self.redis, entries)
             for entry in entries:
                 changes.fold(entry)
-            pipe.multi()
+            pipe.multi()  # type: ignore[no-untyped-call]  # redis-py gives it no types
             changes.write(pipe)
-            pipe.hset(self.position_key, mapping=positions)
+            pipe.hset(self.position_key, items=flat(positions))
             try:
                 await pipe.execute()
             except WatchError:
@@ -129,23 +133,32 @@ class Publisher:
         """The key of the positions."""
         return f"{self.prefix}:positions"
 
-    def positions(self, places: Mapping[TopicPartition, int]) -> dict[str, str]:
+    def field(self, partition: TopicPartition) -> bytes:
+        """Name a partition in the hash of positions."""
+        return f"{topics.short(partition.topic, self.topic_prefix)}:{partition.partition}".encode()
+
+    def positions(self, places: Places) -> Positions:
         """Write places, and what they belong to, as Redis keeps them."""
-        fields = {f"{topics.short(tp.topic, self.topic_prefix)}:{tp.partition}": str(place) for tp, place in places.items()}
-        return {"version": str(VERSION), "cluster": self.cluster, **fields}
+        fields = {self.field(partition): str(place).encode() for partition, place in places.items()}
+        return {b"version": VERSION, b"cluster": self.cluster.encode(), **fields}
 
-    def places(self, positions: Mapping[str, str]) -> Places | None:
+    def places(self, positions: Positions) -> Places | None:
         """Read places that Redis kept; None where they belong to another version, cluster or set of partitions."""
-        names = {f"{topics.short(tp.topic, self.topic_prefix)}:{tp.partition}": tp for tp in self.partitions}
-        if positions.get("version") != str(VERSION) or positions.get("cluster") != self.cluster:
+        names = {self.field(partition): partition for partition in self.partitions}
+        belongs = positions.get(b"version") == VERSION and positions.get(b"cluster") == self.cluster.encode()
+        if not belongs or positions.keys() != {b"version", b"cluster", *names}:
             return None
-        if positions.keys() != {"version", "cluster", *names}:
-            return None
-        return {tp: int(positions[name]) for name, tp in names.items()}
+        return {partition: int(positions[name]) for name, partition in names.items()}
 
-    async def stored(self) -> dict[str, str]:
+    async def stored(self) -> Positions:
         """Read the positions that Redis holds."""
-        return {name.decode(): value.decode() for name, value in (await self.redis.hgetall(self.position_key)).items()}
+        # The client is asked for bytes.
+        return cast("Positions", await self.redis.hgetall(self.position_key))
+
+
+def flat(positions: Positions) -> list[bytes]:
+    """Return fields and values in turn."""
+    return [part for field in positions.items() for part in field]
 
 
 def retry() -> stamina._core._RetryContextIterator:

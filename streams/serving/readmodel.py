@@ -30,12 +30,22 @@ from redis.asyncio.client import Pipeline
 
 from schemas import codecs
 from schemas.events import (
-    Alarm, Command, Control, Decision, Judgement, Life, LossWindow, Model, Recommendation, ThresholdTable, TrustSummary,
+    Alarm,
+    Command,
+    Control,
+    Decision,
+    Judgement,
+    Life,
+    LossWindow,
+    Model,
+    Recommendation,
+    ThresholdTable,
+    TrustSummary,
 )  # fmt: skip
 from streams.serving.tally import WHOLE_PAST, is_open, standing_counts
 
 # Counts one up with every change of keys or meanings: a read model of another version is rebuilt.
-VERSION = 1
+VERSION = b"1"
 HELD_MAX = 10_000
 READ = ("recommendation", "decision", "judgement", "alignment", "model", "control")
 HOLDING = {"recommendation", "decision", "judgement"}
@@ -161,8 +171,8 @@ class Changes:
             pipe.zrem(key, member) if score is None else pipe.zadd(key, {member: score})
         for scope, counts in self.counts.items():
             for name, change in counts.items():
-                if change:
-                    pipe.hincrby(self.key("scope", scope), name, change)
+                # Also by 0: which counts exist must not depend on how records were cut into batches.
+                pipe.hincrby(self.key("scope", scope), name, change)
         if self.clocks:
             pipe.zadd(self.key("clock"), self.clocks, gt=True)
 

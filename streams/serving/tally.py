@@ -122,7 +122,7 @@ class Tally:
     _recommendations: dict[str, Recommendation] = field(default_factory=dict)
     _samples: dict[tuple[str, str], int] = field(default_factory=dict)
 
-    def add(self, topic: str, event: Any, source: str = "") -> None:
+    def add(self, topic: str, event: Any, source: str = "") -> None:  # noqa: ANN401 - an event of any topic
         """Fold one event in.
 
         Args:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import msgspec
@@ -52,9 +53,10 @@ class Run(NamedTuple):
 
 def run(log: Sequence[Record], cuts: Iterable[int] = (), rows: dict[bytes, bytes] | None = None, context: Context = CONTEXT) -> Run:
     """Encode a log, cut into blocks before the given records."""
-    held, outputs = dict(rows or {}), []
+    held = dict(rows or {})
+    outputs: list[Output] = []
     edges = [0, *sorted({cut for cut in cuts if 0 < cut < len(log)}), len(log)]
-    for begin, end in zip(edges[:-1], edges[1:], strict=True):
+    for begin, end in pairwise(edges):
         part = log[begin:end]
         block = Block(
             "telemetry", 0, list(range(begin, end)), [r.appended_ms for r in part], [r.key for r in part], [r.value for r in part],

@@ -14,6 +14,8 @@ from schemas.events import Heartbeat, Scenario
 from tests.encoding.reference import scores
 from tests.encoding.telemetry import HOUR_MS, METRICS, STEP_MS, Run, as_json, run, steady
 
+MINUTES: Array = np.arange(500, dtype=np.float64) * 60_000
+
 
 def state_of(run: Run, entity: str) -> EntityState:
     """Return an entity's row at the end of a run."""
@@ -60,17 +62,16 @@ def test_nothing_fires_before_the_warm_up() -> None:
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e-9, 6e8, -3.3])
 def test_a_constant_metric_never_alarms(value: float) -> None:
     """Neither a constant nor its rounding noise (of float32) scores, and nothing divides by zero."""
-    times = np.arange(500) * 60_000.0
-    assert score(times, np.full((500, 3), value)).max() == 0
-    noise = 1 + np.random.default_rng(0).integers(-1, 2, (500, 3)) * 2.0**-24
-    assert score(times, value * noise).max() < 0.1
+    assert score(MINUTES, np.full((500, 3), value)).max() == 0
+    noise = 1 + np.random.default_rng(0).integers(-1, 2, (500, 3)) * np.float64(2.0**-24)
+    assert score(MINUTES, value * noise).max() < 0.1
 
 
 def test_a_constant_metric_that_moves_does_score() -> None:
     """The floor under the spread hides rounding, not a change of one in a thousand."""
     values = np.full((500, 1), 100.0)
     values[400:] *= 1.001
-    assert score(np.arange(500) * 60_000.0, values)[400] > 1
+    assert score(MINUTES, values)[400] > 1
 
 
 def test_repeated_and_late_samples_only_count() -> None:

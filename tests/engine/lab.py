@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 import rocksdict
@@ -110,7 +110,9 @@ class Lab:
 
     async def write(self, records: Iterable[tuple[str, bytes, bytes]], *, transaction: str | None = None, abort: bool = False) -> None:
         """Write (topic, key, value) records, in one transaction if it has a name; an aborted one is not to be seen."""
-        async with AIOKafkaProducer(bootstrap_servers=self.bootstrap, transactional_id=transaction, linger_ms=5, max_request_size=8 << 20) as producer:
+        async with AIOKafkaProducer(
+            bootstrap_servers=self.bootstrap, transactional_id=transaction, linger_ms=5, max_request_size=8 << 20
+        ) as producer:
             if transaction:
                 await producer.begin_transaction()
             futures = [await producer.send(self.on_broker(topic), value, key) for topic, key, value in records]
@@ -222,7 +224,8 @@ class Lab:
         paths = list((self.directory / home / "state" / f"{self.application}-{group}").rglob(f"*-{partition}.db"))
         if not paths:
             return {}, -1
-        rows = dict(rocksdict.Rdict(str(paths[0]), rocksdict.Options(raw_mode=True), access_type=rocksdict.AccessType.read_only()).items())
+        database = rocksdict.Rdict(str(paths[0]), rocksdict.Options(raw_mode=True), access_type=rocksdict.AccessType.read_only())
+        rows = cast("dict[bytes, bytes]", dict(database.items()))
         return rows, int(rows.pop(b"__faust\0offset__", b"-1"))
 
 
@@ -287,7 +290,9 @@ def replay_rows(changes: Iterable[Got]) -> dict[bytes, bytes]:
 
 def mixed_records(count: int, topics: Sequence[str] = ("alpha", "beta"), keys: int = 16) -> list[tuple[str, bytes, bytes]]:
     """Records of several topics and keys, in a fixed order."""
-    return [(topics[index % len(topics)], b"key-%d" % (index * 7 % keys), FORGET if index % 11 == 0 else b"value") for index in range(count)]
+    return [
+        (topics[index % len(topics)], b"key-%d" % (index * 7 % keys), FORGET if index % 11 == 0 else b"value") for index in range(count)
+    ]
 
 
 async def until(true: Callable[[], object]) -> None:

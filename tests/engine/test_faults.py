@@ -29,7 +29,7 @@ async def test_what_breaks_a_step_becomes_a_dead_letter_and_its_neighbours_go_on
             assert find(letter.headers, "npo_reason") == reasons[letter.value or b""]
             places.add((topic, int(find(letter.headers, "npo_partition") or b""), int(find(letter.headers, "npo_offset") or b"")))
             rejected.append((letter.key, letter.value))
-    assert sorted(rejected) == [(b"key-1", HUGE), (b"key-3", POISON), (b"key-3", POISON), (b"key-4", POISON)]  # type: ignore[type-var]
+    assert sorted(rejected) == [(b"key-1", HUGE), (b"key-3", POISON), (b"key-3", POISON), (b"key-4", POISON)]
     await lab.check(rejected=frozenset(places))
 
 

@@ -16,6 +16,8 @@ ALPHA, BETA, SINGLE, OUT = map(_topic, ("alpha", "beta", "single", "out"))
 MASK = (1 << 64) - 1
 SEEDS = {"alpha": 0x9E3779B97F4A7C15, "beta": 0xC2B2AE3D27D4EB4F, "control": 0x165667B19E3779F9, "single": 0x27D4EB2F165667C5}
 
+# More than the topics of a plan take.
+HUGE_BYTES = 9 << 20
 POISON, HUGE, HANG, FORGET = b"poison", b"huge", b"hang", b"forget"
 
 
@@ -36,8 +38,8 @@ def step(rows: Rows, block: Block, context: Context) -> Result:
         return state
 
     positions = dict(context.positions)
-    for index, (offset, key, value) in enumerate(zip(block.offsets, block.keys, block.values, strict=True)):
-        key = key or b""
+    for index, (offset, value) in enumerate(zip(block.offsets, block.values, strict=True)):
+        key = block.keys[index] or b""
         if value == POISON:
             raise ValueError("poison")
         while value == HANG:
@@ -49,7 +51,7 @@ def step(rows: Rows, block: Block, context: Context) -> Result:
             changed[key] = None
         written = json.dumps(result).encode()
         if value == HUGE:
-            written += b" " * (9 << 20)
+            written += b" " * HUGE_BYTES
         outputs.append(Output("out", key, written, (("ce_id", b"%s-%d-%d" % (block.topic.encode(), block.partition, offset)),), index))
     return Result(outputs, changed)
 

@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +24,13 @@ from tests.replay.simulation import SETTINGS, Topics, append, empty, memory_log,
 
 PARTITIONS = 3
 KEYS = [b"a", b"b", b"c", b"d", b"e"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _silence() -> Iterator[None]:
+    """Steps that break are logged with their traceback, which takes longer than the rest."""
+    with structlog.testing.capture_logs():
+        yield
 
 
 def chain(rows: Rows, block: Block, context: Context, group: str, writes: str) -> Result:

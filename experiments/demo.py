@@ -1,0 +1,200 @@
+"""`npo demo`: the whole pipeline on this machine, over simulated servers, with operators as a process of their own."""
+
+import asyncio
+import shutil
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+from rich.console import Console
+from rich.live import Live
+
+from experiments import picture, screen
+from experiments.feed import Feed, send
+from experiments.operators import Behaviour
+from experiments.watching import Watch, watch
+from experiments.world import DAY_MS, FROZEN_SCOPE, MINUTE_MS, SCOPE, STEP_MS, World
+from schemas.errors import StackError
+from schemas.settings import DEPLOY, Catalogue, Deployment, Profile, read_yaml
+from streams.embedded import Child, start_child
+from streams.home import declared, find
+from streams.stack import environment, running_stack
+
+PACE = 4500.0
+SHOWN_S, PRINTED_S = 0.25, 5.0
+STANDSTILL_S_MAX = 60.0
+SETTLED_S_MAX = 30.0
+FILES = {"policy": DEPLOY / "policies" / "default.yaml", "catalogue": DEPLOY / "demo" / "catalogue.yaml", "scopes": DEPLOY / "demo" / "scopes.yaml"}
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """How long events happen, and how many scenarios make a window of alignment loss."""
+
+    busy_h: float
+    window_scenarios: int
+
+
+LONG, SHORT = Plan(120, 200), Plan(22, 60)
+
+
+def demo(*, short: bool = False, seed: int = 0, json: bool = False) -> int:
+    """Run the pipeline over simulated servers and operators for about two minutes: what learning from overrides changes.
+
+    Kafka and Valkey run as children of this process, in `demo/stack` of NPO_HOME; picture and numbers are written beside it.
+    The same servers with the same faults are there twice: in scope `shop` answers teach the pipeline, in `shop-frozen` its
+    learning is off by setting. Operators are a process that uses the recommendation, feedback and outcome topics alone.
+
+    Args:
+        short: Half a minute and some hundred scenarios instead of a few thousand.
+        seed: Seed of servers, faults and operators.
+        json: Print the numbers as JSON instead of tables.
+
+    Raises:
+        StackError: The pipeline does not come up, or stands still.
+    """
+    plan = SHORT if short else LONG
+    world = World(seed, plan.busy_h)
+    home = declared().home / "demo"
+    if find(home / "stack") is None:
+        shutil.rmtree(home / "stack", ignore_errors=True)
+    profile = _write_profile(home / "profile.yaml", plan)
+    console = Console(stderr=json)
+    feed, seen = Feed(world), Watch()
+    _say_hello(console, world)
+    with _one_interrupt():
+        begun_s = time.monotonic()
+        # Its own servers, whatever the environment names: simulated telemetry has no place on others.
+        with running_stack(home / "stack", broker=None, redis=None, profile=profile, seed=seed, **FILES) as deployment:
+            console.print(f"Kafka, Valkey, topics and workers are up after {time.monotonic() - begun_s:.1f} s.\n")
+            with _start_operators(deployment, world, home / "operators.log") as operators:
+                asyncio.run(_run(deployment, feed, seen, operators, console))
+        _report(console, feed, seen, home, json=json)
+    return 0
+
+
+async def _run(deployment: Deployment, feed: Feed, seen: Watch, operators: Child, console: Console) -> None:
+    """Send telemetry, fold what comes of it, and show it, until everything has been decided and closed."""
+    tasks = [asyncio.create_task(watch(deployment, seen)), asyncio.create_task(send(deployment, feed, PACE, seen.decided_ms))]
+
+    def check() -> None:
+        operators.raise_if_ended()
+        for task in tasks:
+            if task.done():
+                task.result()
+
+    try:
+        await _show(feed, seen, check, console)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _show(feed: Feed, seen: Watch, check: Callable[[], None], console: Console) -> None:
+    """Show the numbers until everything is settled.
+
+    `check` raises what has gone wrong elsewhere.
+
+    Raises:
+        StackError: nothing has moved for a minute.
+    """
+    rates: deque[tuple[float, int]] = deque([(time.monotonic(), 0)], maxlen=12)
+    moved_s, moved, printed_s, sent_all_s = time.monotonic(), (0, 0), 0.0, 0.0
+    with Live(console=console, auto_refresh=False, transient=True) as view:
+        while True:
+            await asyncio.sleep(SHOWN_S)
+            now_s = time.monotonic()
+            check()
+            if (state := (feed.step, seen.decided_ms())) != moved:
+                moved_s, moved = now_s, state
+            elif now_s - moved_s > STANDSTILL_S_MAX:
+                raise StackError(f"the pipeline stands still since {STANDSTILL_S_MAX:.0f} s; the logs beside the stack's records tell why")
+            rates.append((now_s, seen.tally.total().samples))
+            rate = (rates[-1][1] - rates[0][1]) / max(rates[-1][0] - rates[0][0], SHOWN_S)
+            if console.is_terminal:
+                view.update(screen.live(feed, seen, rate), refresh=True)
+            elif now_s - printed_s > PRINTED_S:
+                console.print(screen.plain(feed, seen, rate), soft_wrap=True, highlight=False)
+                printed_s = now_s
+            if feed.done:
+                sent_all_s = sent_all_s or now_s
+                if seen.settled or now_s - sent_all_s > SETTLED_S_MAX:
+                    return
+
+
+def _report(console: Console, feed: Feed, seen: Watch, home: Path, *, json: bool) -> None:
+    """Print table, sentences and what to try next; write picture and numbers."""
+    courses = list(seen.courses.values())
+    world, error = feed.world, Behaviour().error
+    title = f"Simulated servers, faults and operators: 2 x {world.servers} servers, {world.busy_h / 24:.1f} days, with learning and without"
+    picture.draw(courses, world.busy_ms, error, title, home / "run.png")
+    numbers = {
+        "simulated": True,
+        "seed": world.seed,
+        "servers_per_scope": world.servers,
+        "samples": feed.sent,
+        "settled": seen.settled,
+        "dead_letters": dict(seen.dead),
+        "scopes": {name: tally.as_json() for name, tally in seen.tally.scopes.items()},
+        "sentences": [picture.overrides_sentence(courses), picture.loss_sentence(courses)],
+    }
+    written = msgspec.json.format(msgspec.json.encode(numbers))
+    (home / "run.json").write_bytes(written)
+    if json:
+        sys.stdout.write(written.decode() + "\n")
+        return
+    console.print(screen.last(seen))
+    console.print()
+    for sentence in screen.sentences(feed, seen, courses):
+        console.print(f"- {sentence}", highlight=False)
+    console.print(f"\npicture {home / 'run.png'}\nnumbers {home / 'run.json'}", highlight=False, soft_wrap=True)
+    console.print(screen.next_steps(home / "stack", FILES | {"profile": home / "profile.yaml"}), highlight=False, soft_wrap=True)
+
+
+def _say_hello(console: Console, world: World) -> None:
+    behaviour = Behaviour()
+    roster = read_yaml(FILES["catalogue"], Catalogue).operators
+    console.print(
+        f"Everything here but the pipeline is simulated: {world.servers} servers, with faults and with harmless work that looks unusual, "
+        f"twice: in scope {SCOPE} answers teach the pipeline, in scope {FROZEN_SCOPE} its learning is off. {len(roster)} operators err in "
+        f"{behaviour.error:.0%} of their answers, leave {behaviour.silence:.0%} of the recommendations unanswered, and review "
+        f"{behaviour.reviewed:.0%} of all time afterwards. A second here is {PACE * 1000 / MINUTE_MS:.0f} minutes there, "
+        f"{world.steps * STEP_MS / DAY_MS:.1f} days in all. Ctrl-C ends it.",
+        highlight=False,
+    )
+
+
+def _write_profile(path: Path, plan: Plan) -> Path:
+    """Write the default profile with windows of the demo's size."""
+    default = read_yaml(DEPLOY / "profiles" / "default.yaml", Profile)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(msgspec.yaml.encode(msgspec.structs.replace(default, window_scenarios=plan.window_scenarios)))
+    return path
+
+
+def _start_operators(deployment: Deployment, world: World, log: Path) -> Child:
+    command = [sys.executable, "-m", "streams.cli", "operators", "--hours", str(world.busy_h), "--seed", str(world.seed), "--pace", str(PACE)]
+    return start_child("operators", command, log, environment=environment(deployment))
+
+
+@contextmanager
+def _one_interrupt() -> Iterator[None]:
+    """Let the first Ctrl-C or SIGTERM end the block in good order, and no second one break that off."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        for sign in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(sign, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {sign: signal.signal(sign, interrupt) for sign in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for sign, handler in before.items():
+            signal.signal(sign, handler)

@@ -1,0 +1,351 @@
+"""The read model: how records are cut and interleaved makes no difference; it survives the loss of Redis; it is alone in its prefix."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from schemas import codecs, topics
+from schemas.errors import StackError
+from schemas.events import (
+    Action,
+    Alarm,
+    Answer,
+    BudgetState,
+    ClassHistory,
+    Command,
+    Control,
+    Decision,
+    Judgement,
+    Life,
+    LossWindow,
+    PolicyVerdict,
+    Rate,
+    Reason,
+    Recommendation,
+    StandingAnswer,
+    Status,
+)
+from schemas.identity import partition_of
+from schemas.settings import Deployment
+from streams import admin
+from streams.embedded import Kafka, Valkey, start_valkey
+from streams.groups import plan_topics
+from streams.serving import publisher
+from streams.serving.readmodel import Changes, Entry, clear
+from streams.serving.tally import Tally
+from streams.topology import TOPOLOGY
+
+ACTION = Action("restart", 1, reversible=True)
+RATE = Rate(0, 0, 0.0, 1.0)
+PARTITIONS = 2
+SCOPES = ("web", "db")
+HELD_MAX = 3
+
+
+def decision(name: str, scope: str, time_ms: int, status: Status) -> Decision:
+    """A decision of which only name, scope, time and status matter."""
+    verdict, budget = PolicyVerdict(allowed=True, rules=(), facts={}), BudgetState(0.0, 0.0, 0)
+    return Decision(
+        name, name, scope, "e", "c", time_ms, time_ms, status, Reason.PASSED, 0.9, 0.0, 0.0, 0.0, 0.0, "posterior", None, 0.8, 0.5, {}, {},
+        ClassHistory(), verdict, budget, {}, ACTION, (), {}, {}, 0,
+    )  # fmt: skip
+
+
+def recommendation(name: str, scope: str, life: Life, time_ms: int, *kinds: Answer, late: bool = False) -> Recommendation:
+    """A recommendation at one moment of its life, with one standing answer of each kind."""
+    answers = tuple(StandingAnswer(f"operator-{index}", kind, 1, time_ms) for index, kind in enumerate(kinds))
+    return Recommendation(name, life, scope, "e", "c", time_ms, 1_000, 9_000, "s", ACTION, (), 0.9, 0.8, 0, 0, answers, {}, late)
+
+
+def judgement(name: str, scope: str, revision: int, time_ms: int) -> Judgement:
+    """A judgement of which only name, scope, revision and time matter."""
+    return Judgement(
+        name, revision, scope, "e", "c", time_ms, time_ms, Status.SURFACED, "answer", {}, "m", 0.0, 0.9, 0.5, None, 0.0, (), {}
+    )  # fmt: skip
+
+
+def window(scope: str, number: int, time_ms: int) -> LossWindow:
+    """A loss window of which only scope, number and time matter."""
+    return LossWindow(
+        f"w{number}", scope, time_ms, number, 1, 1, 0, 0, {}, RATE, RATE, 0.5, 0.1, 0.9, None, None, None, None, None, 0.0, {}
+    )  # fmt: skip
+
+
+@st.composite
+def logs(draw: st.DrawFn) -> dict[str, list[Any]]:
+    """A log by topic: lives of decisions in two scopes, more than are held."""
+    log: dict[str, list[Any]] = {topic: [] for topic in ("decision", "recommendation", "judgement", "alignment", "control")}
+    lives = draw(st.lists(st.tuples(st.sampled_from(SCOPES), st.sampled_from(Status)), min_size=1, max_size=12))
+    steps = st.sampled_from([(Life.UPDATED, ()), (Life.ANSWERED, (Answer.LIKE,)), (Life.ANSWERED, (Answer.OVERRIDE, Answer.LIKE)),
+                             (Life.ANSWERED, (Answer.NEUTRAL,)), (Life.ANSWERED, ()), (Life.CLEARED, ()), (Life.EXPIRED, ())])  # fmt: skip
+    for number, (scope, status) in enumerate(lives):
+        name, time_ms = f"d{number}", 1_000 + number
+        log["decision"].append(decision(name, scope, time_ms, status))
+        log["judgement"].append(judgement(name, scope, 1, time_ms))
+        if status is Status.SURFACED:
+            log["recommendation"].append(recommendation(name, scope, Life.OPENED, time_ms))
+        surfaced = [(event.id, event.scope) for event in log["recommendation"] if event.life is Life.OPENED]
+        if surfaced:
+            (old, scope), (life, kinds), late = draw(st.sampled_from(surfaced)), draw(steps), draw(st.integers(0, 9)) == 0
+            log["recommendation"].append(recommendation(old, scope, life, time_ms, *kinds, late=late))
+            log["judgement"].append(judgement(old, scope, 2 + number, time_ms))
+        log["alignment"].append(window(scope, draw(st.integers(-1, 2)), time_ms))
+        log["alignment"].append(Alarm(f"a{number}", scope, time_ms, "budget", draw(st.booleans()), "d", {}))
+        log["control"].append(Control(draw(st.sampled_from(Command)), time_ms, "me", draw(st.sampled_from((None, *SCOPES)))))
+    return log
+
+
+def entries(log: dict[str, list[Any]]) -> dict[str, list[Entry]]:
+    """The records of a log, by topic in their order."""
+    return {
+        topic: [
+            Entry(topic, partition_of((event.scope or "web").encode(), PARTITIONS), offset, codecs.encode(event), event)
+            for offset, event in enumerate(events)
+        ]
+        for topic, events in log.items()
+    }
+
+
+async def contents(redis: Redis, prefix: str) -> dict[bytes, Any]:
+    """All that Redis holds under a prefix, positions apart."""
+    held: dict[bytes, Any] = {}
+    async for key in redis.scan_iter(match=f"{prefix}:*"):
+        kind = await redis.type(key)
+        if kind == b"zset":
+            held[key.removeprefix(prefix.encode())] = await redis.zrange(key, 0, -1, withscores=True)
+        else:
+            held[key.removeprefix(prefix.encode())] = await (redis.hgetall(key) if kind == b"hash" else redis.get(key))
+    held.pop(b":positions", None)
+    return held
+
+
+async def fold(redis: Redis, prefix: str, batches: list[list[Entry]]) -> dict[bytes, Any]:
+    """Fold batches as the publisher does, and return what Redis then holds."""
+    await clear(redis, prefix)
+    for batch in batches:
+        changes = Changes(prefix, HELD_MAX)
+        await changes.read(redis, batch)
+        for entry in batch:
+            changes.fold(entry)
+        async with redis.pipeline(transaction=True) as pipe:
+            changes.write(pipe)
+            await pipe.execute()
+    return await contents(redis, prefix)
+
+
+@given(log=logs(), data=st.data())
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_read_model_is_blind_to_batches_and_interleaving(valkey: Valkey, log: dict[str, list[Any]], data: st.DataObject) -> None:
+    """However the records of the topics are interleaved and cut into batches, Redis ends with the same contents."""
+    by_topic = entries(log)
+    order = data.draw(st.permutations([topic for topic, records in by_topic.items() for _ in records]))
+    waiting = {topic: iter(records) for topic, records in by_topic.items()}
+    mixed = [next(waiting[topic]) for topic in order]
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(mixed)), max_size=8)) | {0, len(mixed)})
+    batches = [mixed[start:end] for start, end in zip(cuts, cuts[1:], strict=False)]
+    one_by_one = [[entry] for records in by_topic.values() for entry in records]
+
+    async def both() -> tuple[dict[bytes, Any], dict[bytes, Any]]:
+        async with Redis.from_url(valkey.url) as redis:
+            return await fold(redis, "mixed", batches), await fold(redis, "single", one_by_one)
+
+    left, right = asyncio.run(both())
+    assert left == right
+    assert all(len(right.get(f":{kind}s:{scope}".encode(), ())) <= HELD_MAX for kind in ("decision", "recommendation") for scope in SCOPES)
+
+
+@given(log=logs())
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_read_model_counts_what_the_tally_counts(valkey: Valkey, log: dict[str, list[Any]]) -> None:
+    """While nothing has dropped out, the counts and open recommendations in Redis are those of the tally in memory."""
+    log = {topic: [event for event in events if getattr(event, "scope", None) == "web"] for topic, events in log.items()}
+    if sum(event.life is Life.OPENED for event in log["recommendation"]) > HELD_MAX:
+        log["recommendation"] = []
+    log["recommendation"] = [event for event in log["recommendation"] if not event.late]
+    tally = Tally()
+    for topic, events in log.items():
+        for event in events:
+            tally.add(topic, event)
+
+    async def folded() -> dict[bytes, Any]:
+        async with Redis.from_url(valkey.url) as redis:
+            return await fold(redis, "counted", [[entry] for records in entries(log).values() for entry in records])
+
+    held = asyncio.run(folded())
+    counts = {name.decode(): int(value) for name, value in held.get(b":scope:web", {}).items() if value.lstrip(b"-").isdigit()}
+    web = tally.scopes.get("web")
+    wanted = {} if web is None else {name: count for name, count in (web.decisions + web.answers).items() if count}
+    assert {name: count for name, count in counts.items() if count} == wanted
+    assert {name.decode() for name, _ in held.get(b":open:web", [])} == (set() if web is None else set(web.open))
+
+
+def sample_log() -> list[tuple[str, Any]]:
+    """A short log of one scope and of all."""
+    return [
+        ("decision", decision("d1", "web", 1_000, Status.SURFACED)),
+        ("recommendation", recommendation("d1", "web", Life.OPENED, 1_000)),
+        ("decision", decision("d2", "web", 2_000, Status.SURFACED)),
+        ("recommendation", recommendation("d2", "web", Life.OPENED, 2_000)),
+        ("decision", decision("d3", "db", 2_500, Status.WITHHELD)),
+        ("alignment", window("web", 0, 2_600)),
+        ("control", Control(Command.FREEZE, 2_700, "me", "web")),
+        ("recommendation", recommendation("d1", "web", Life.ANSWERED, 3_000, Answer.OVERRIDE)),
+        ("judgement", judgement("d1", "web", 1, 3_100)),
+        ("decision", decision("d4", "web", 3_200, Status.BLOCKED)),
+        ("recommendation", recommendation("d2", "web", Life.EXPIRED, 4_000)),
+    ]
+
+
+@asynccontextmanager
+async def publishing(deployment: Deployment) -> AsyncIterator[asyncio.Task[None]]:
+    """A publisher that runs until the block ends, or fails the test with what made it end."""
+    task = asyncio.create_task(publisher.publish(deployment))
+    try:
+        yield task
+        assert not task.done(), task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def make_topics(kafka: Kafka, redis_url: str, name: str) -> Deployment:
+    """A deployment whose topics exist."""
+    deployment = Deployment(broker=kafka.bootstrap, redis=redis_url, topic_prefix=f"{name}.", application=name, partitions=PARTITIONS)
+    await admin.ensure(deployment, plan_topics(TOPOLOGY, PARTITIONS, application=name, prefix=f"{name}.", keep=True))
+    return deployment
+
+
+async def send(deployment: Deployment, log: list[tuple[str, Any]]) -> None:
+    """Write events as the pipeline does, in a transaction; after one that is aborted."""
+    producer = AIOKafkaProducer(bootstrap_servers=deployment.broker, transactional_id=deployment.application)
+    await producer.start()
+    try:
+        with pytest.raises(InterruptedError):
+            async with producer.transaction():
+                await write(producer, deployment, [("decision", decision("aborted", "web", 9_000, Status.SURFACED))])
+                raise InterruptedError
+        async with producer.transaction():
+            await write(producer, deployment, log)
+    finally:
+        await producer.stop()
+
+
+async def write(producer: AIOKafkaProducer, deployment: Deployment, log: list[tuple[str, Any]]) -> None:
+    """Write events to the partitions of their scopes."""
+    for topic, event in log:
+        key = event.scope.encode()
+        physical = topics.physical(topic, deployment.topic_prefix)
+        await producer.send_and_wait(physical, codecs.encode(event), key, partition=partition_of(key, PARTITIONS))
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until a condition holds."""
+    async with asyncio.timeout(60):
+        while not await condition():
+            await asyncio.sleep(0.05)
+
+
+def complete(redis: Redis, name: str) -> Callable[[], Awaitable[bool]]:
+    """Tell whether the read model holds the last events of the sample log."""
+
+    async def is_complete() -> bool:
+        try:
+            skipped = await redis.hget(f"{name}:scope:web", "skipped")
+            blocked = await redis.hget(f"{name}:scope:web", "blocked")
+            return [skipped, blocked, await redis.exists(f"{name}:judgement:d1", f"{name}:control")] == [b"1", b"1", 2]
+        except RedisError:
+            return False
+
+    return is_complete
+
+
+async def test_lost_redis_comes_back_complete(kafka: Kafka, tmp_path: Path, unique_name: str) -> None:
+    """Redis is killed, records come meanwhile, an empty Redis starts: the read model ends as one that was rebuilt in peace."""
+    valkey = start_valkey(tmp_path)
+    deployment = await make_topics(kafka, valkey.url, unique_name)
+    async with Redis.from_url(valkey.url) as redis, publishing(deployment):
+        await send(deployment, sample_log()[:6])
+        await until(lambda: redis.exists(f"{unique_name}:scope:web"))
+        valkey.kill()
+        await send(deployment, sample_log()[6:])
+        with start_valkey(tmp_path, valkey.port):
+            await until(complete(redis, unique_name))
+            kept_up = await contents(redis, unique_name)
+            rebuilt_name = f"{unique_name}-rebuilt"
+            async with publishing(deployment.model_copy(update={"application": rebuilt_name})):
+                await until(complete(redis, rebuilt_name))
+            assert await contents(redis, rebuilt_name) == kept_up
+            assert b":decision:aborted" not in kept_up
+            assert b":open:web" not in kept_up, "one is answered, the other has expired"
+
+
+async def test_publisher_goes_on_where_redis_stands(kafka: Kafka, valkey: Valkey, unique_name: str) -> None:
+    """A publisher that starts again counts nothing twice and removes nothing, whatever else is in Redis."""
+    deployment = await make_topics(kafka, valkey.url, unique_name)
+    async with Redis.from_url(valkey.url) as redis:
+        await redis.set(f"{unique_name}x:other", "kept")
+        async with publishing(deployment):
+            await send(deployment, sample_log()[:6])
+            await until(lambda: redis.exists(f"{unique_name}:scope:web"))
+        await redis.set(f"{unique_name}:sentinel", "a rebuild removes it")
+        async with publishing(deployment):
+            await send(deployment, sample_log()[6:])
+            await until(complete(redis, unique_name))
+        held = await contents(redis, unique_name)
+        assert held.pop(b":sentinel") == b"a rebuild removes it"
+        assert (held[b":scope:web"][b"surfaced"], held[b":scope:web"][b"overridden"]) == (b"2", b"1")
+        assert [name for name, _ in held[b":clock"]] == [b"db", b"web"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("cluster", "another"), ("version", "0"), ("decision:0", "1000000"), ("decision:99", "0"), (None, None)]
+)
+async def test_foreign_read_model_is_rebuilt(kafka: Kafka, valkey: Valkey, unique_name: str, field: str | None, value: str) -> None:
+    """Positions of another cluster, version or log, or none, remove the read model, only it, and rebuild it from the beginning."""
+    deployment = await make_topics(kafka, valkey.url, unique_name)
+    positions = f"{unique_name}:positions"
+    async with Redis.from_url(valkey.url) as redis:
+        await redis.set(f"{unique_name}x:other", "kept")
+        await send(deployment, sample_log())
+        async with publishing(deployment):
+            await until(complete(redis, unique_name))
+        before = await contents(redis, unique_name)
+        await redis.set(f"{unique_name}:sentinel", "a rebuild removes it")
+        await (redis.delete(positions) if field is None else redis.hset(positions, field, value))
+        await redis.hset(f"{unique_name}:scope:web", "surfaced", 77)
+        async with publishing(deployment):
+            await until(lambda: gone(redis, f"{unique_name}:sentinel"))
+            await until(complete(redis, unique_name))
+        assert await contents(redis, unique_name) == before
+        assert await redis.get(f"{unique_name}x:other") == b"kept"
+
+
+async def gone(redis: Redis, key: str) -> bool:
+    """Tell whether a key does not exist."""
+    return not await redis.exists(key)
+
+
+async def test_two_publishers_count_once(kafka: Kafka, valkey: Valkey, unique_name: str) -> None:
+    """Two publishers of one deployment by mistake: each batch is still counted once."""
+    deployment = await make_topics(kafka, valkey.url, unique_name)
+    async with Redis.from_url(valkey.url) as redis, publishing(deployment), publishing(deployment):
+        for event in sample_log():
+            await send(deployment, [event])
+        await until(complete(redis, unique_name))
+        held = await contents(redis, unique_name)
+    assert (held[b":scope:web"][b"surfaced"], held[b":scope:web"][b"override"]) == (b"2", b"1")
+
+
+async def test_publisher_without_redis_says_what_to_do(kafka: Kafka) -> None:
+    """Without an address of Redis the publisher ends with an error that names the remedy."""
+    with pytest.raises(StackError, match="NPO_REDIS"):
+        await publisher.publish(Deployment(broker=kafka.bootstrap, redis=None))
