@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
+from typing import Any
 
 import msgspec
 from rich.console import Console
@@ -30,7 +30,11 @@ PACE = 4500.0
 SHOWN_S, PRINTED_S = 0.25, 5.0
 STANDSTILL_S_MAX = 60.0
 SETTLED_S_MAX = 30.0
-FILES = {"policy": DEPLOY / "policies" / "default.yaml", "catalogue": DEPLOY / "demo" / "catalogue.yaml", "scopes": DEPLOY / "demo" / "scopes.yaml"}
+FILES = {
+    "policy": DEPLOY / "policies" / "default.yaml",
+    "catalogue": DEPLOY / "demo" / "catalogue.yaml",
+    "scopes": DEPLOY / "demo" / "scopes.yaml",
+}
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -67,13 +71,16 @@ def demo(*, short: bool = False, seed: int = 0, json: bool = False) -> int:
     console = Console(stderr=json)
     feed, seen = Feed(world), Watch()
     _say_hello(console, world)
-    with _one_interrupt():
-        begun_s = time.monotonic()
-        # Its own servers, whatever the environment names: simulated telemetry has no place on others.
-        with running_stack(home / "stack", broker=None, redis=None, profile=profile, seed=seed, **FILES) as deployment:
-            console.print(f"Kafka, Valkey, topics and workers are up after {time.monotonic() - begun_s:.1f} s.\n")
-            with _start_operators(deployment, world, home / "operators.log") as operators:
-                asyncio.run(_run(deployment, feed, seen, operators, console))
+    # As Ctrl-C does, so that the children end in order.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    begun_s = time.monotonic()
+    # Its own servers, whatever the environment names: simulated telemetry has no place on others.
+    declared_here: dict[str, Any] = {"broker": None, "redis": None, "profile": profile, "seed": 0, **FILES}
+    stack = running_stack(home / "stack", **declared_here)
+    with stack as deployment, _no_second_interrupt():
+        console.print(f"Kafka, Valkey, topics and workers are up after {time.monotonic() - begun_s:.1f} s.\n")
+        with _start_operators(deployment, world, home / "operators.log") as operators:
+            asyncio.run(_run(deployment, feed, seen, operators, console))
         _report(console, feed, seen, home, json=json)
     return 0
 
@@ -179,22 +186,16 @@ def _write_profile(path: Path, plan: Plan) -> Path:
 
 
 def _start_operators(deployment: Deployment, world: World, log: Path) -> Child:
-    command = [sys.executable, "-m", "streams.cli", "operators", "--hours", str(world.busy_h), "--seed", str(world.seed), "--pace", str(PACE)]
+    told = {"--hours": world.busy_h, "--seed": world.seed, "--pace": PACE}
+    command = [sys.executable, "-m", "streams.cli", "operators", *(str(part) for option in told.items() for part in option)]
     return start_child("operators", command, log, environment=environment(deployment))
 
 
 @contextmanager
-def _one_interrupt() -> Iterator[None]:
-    """Let the first Ctrl-C or SIGTERM end the block in good order, and no second one break that off."""
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        for sign in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(sign, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    before = {sign: signal.signal(sign, interrupt) for sign in (signal.SIGINT, signal.SIGTERM)}
+def _no_second_interrupt() -> Iterator[None]:
+    """Let no second Ctrl-C break off what the first one has begun to end."""
     try:
         yield
-    finally:
-        for sign, handler in before.items():
-            signal.signal(sign, handler)
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise

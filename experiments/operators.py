@@ -171,7 +171,9 @@ async def attend(deployment: Deployment, desk: Desk, pace: float) -> None:
 
 
 def operators(*, hours: float, seed: int = 0, pace: float = 4500.0) -> None:
-    """Answer recommendations as the demo's simulated operators do, until stopped; uses the recommendation, feedback and outcome topics alone.
+    """Answer recommendations as the demo's simulated operators do, until stopped.
+
+    Uses the recommendation, feedback and outcome topics alone.
 
     Args:
         hours: Hours of simulated events, as the demo that sends the telemetry has them.

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from msgspec import Struct, field
 
 from experiments.world import DAY_MS
@@ -16,7 +18,7 @@ ROLLING = 60
 FEW, LEAST = 30, 5
 COLOURS = {True: "#0b6fa4", False: "#c8501e"}
 GREY = "#6b6b6b"
-STYLE = {
+STYLE: Any = {
     "font.size": 11,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -26,17 +28,25 @@ STYLE = {
     "grid.color": "#e6e6e6",
     "grid.linewidth": 0.8,
     "axes.axisbelow": True,
-    "svg.hashsalt": "npo",
 }
 
 
 class Course(Struct):
-    """What happened to one scope over time: its answered decisions (event time, share of overrides among the answers), its loss windows."""
+    """What happened to one scope over time.
+
+    Attributes:
+        scope: Its name.
+        learning: Whether answers moved anything.
+        answered: Answered decisions: event time, and the share of overrides among the answers.
+        windows: Alignment loss by window.
+        past: Alignment loss of the whole past, as last published.
+    """
 
     scope: str
     learning: bool
     answered: list[tuple[int, float]] = field(default_factory=list)
     windows: list[LossWindow] = field(default_factory=list)
+    past: LossWindow | None = None
 
     @property
     def name(self) -> str:
@@ -57,7 +67,7 @@ def change(course: Course) -> Change | None:
 
     None where that is less than five.
     """
-    shares = [share for _, share in course.answered]
+    shares = [share for _, share in sorted(course.answered)]
     count = max(len(shares) // 5, min(FEW, len(shares) // 3))
     return Change(count, float(np.mean(shares[:count])), float(np.mean(shares[-count:]))) if count >= LEAST else None
 
@@ -67,20 +77,21 @@ def overrides_sentence(courses: Sequence[Course]) -> str:
     parts = []
     for course in courses:
         seen = change(course)
-        parts.append(f"{course.name}: {seen.first:.0%} of the first {seen.count}, {seen.last:.0%} of the last" if seen else f"{course.name}: too few answers to say")
+        told = f"{seen.first:.0%} of the first {seen.count}, {seen.last:.0%} of the last" if seen else "too few to say"
+        parts.append(f"{course.name}: {told}")
     return "Overridden, of the answered decisions: " + "; ".join(parts) + "."
 
 
 def loss_sentence(courses: Sequence[Course]) -> str:
-    """Say in one sentence how the last windows' losses compare, and whether their intervals keep apart."""
-    last = {course.learning: course.windows[-1] for course in courses if course.windows}
-    if len(last) < len(COLOURS):
+    """Say in one sentence how the losses of the whole run compare, and whether their intervals keep apart."""
+    past = {course.learning: course.past for course in courses if course.past}
+    if len(past) < len(COLOURS):
         return "Too few decisions to close a window of alignment loss in both scopes."
-    on, off = last[True], last[False]
-    words = f"Last window: {_loss(on)} with learning, {_loss(off)} without"
-    if on.loss_high < off.loss_low:
+    on, off = past[True], past[False]
+    words = f"Alignment loss of the whole run: {_loss(on)} with learning, {_loss(off)} without"
+    if on.loss_high < off.loss_low or off.loss_high < on.loss_low:
         return f"{words}; the intervals do not overlap."
-    return f"{words}; the intervals overlap, so this window alone does not settle it."
+    return f"{words}; the intervals overlap, so this run alone does not settle it."
 
 
 def _loss(window: LossWindow) -> str:
@@ -99,8 +110,7 @@ def draw(courses: Sequence[Course], start_ms: int, error: float, title: str, pat
         path: File to write.
     """
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(12.5, 5.6), dpi=130, layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)  # type: ignore[union-attr]  # it has one: layout is given above
+        figure = Figure(figsize=(12.5, 5.6), dpi=130, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08))
         left, right = figure.subplots(1, 2)
         _draw_overrides(left, courses, start_ms, error)
         _draw_loss(right, courses, start_ms)
@@ -117,8 +127,9 @@ def _draw_overrides(axes: Axes, courses: Sequence[Course], start_ms: int, error:
     for course in courses:
         if not course.answered:
             continue
-        times = (np.array([time for time, _ in course.answered]) - start_ms) / DAY_MS
-        shares = np.array([share for _, share in course.answered])
+        answered = sorted(course.answered)
+        times = (np.array([time for time, _ in answered]) - start_ms) / DAY_MS
+        shares = np.array([share for _, share in answered])
         total = np.concatenate([[0.0], np.cumsum(shares)])
         count = np.minimum(np.arange(1, len(shares) + 1), ROLLING)
         rolling = (total[1:] - total[np.arange(1, len(shares) + 1) - count]) / count

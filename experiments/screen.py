@@ -32,33 +32,29 @@ def loss(window: LossWindow | None) -> str:
     return f"{value}  [{window.loss_low:.2f}, {window.loss_high:.2f}]"
 
 
-def counts(tallies: Sequence[ScopeTally]) -> list[tuple[str, list[str]]]:
-    """Return the rows that the live table and the last one share: a name, and a value of each scope."""
-    rows: list[tuple[str, list[str]]] = [
-        ("scenarios", [f"{tally.scenarios:,}" for tally in tallies]),
-        ("  surfaced", [f"{tally.surfaced:,}" for tally in tallies]),
-        ("  withheld", [f"{tally.withheld:,}" for tally in tallies]),
-        ("  blocked by policy", [f"{tally.blocked:,}" for tally in tallies]),
-    ]
-    for kind, name in (
-        (Answer.LIKE, "answers: like"),
-        (Answer.OVERRIDE, "  override"),
-        (Answer.NEUTRAL, "  neutral"),
-        (SKIPPED, "unanswered in time"),
-    ):
-        rows.append((name, [f"{tally.answers[kind]:,}" for tally in tallies]))
-    rows += [(f"overridden, per {name}", [share(tally.override_rates[name]) for tally in tallies]) for name in ("surfaced", "answered", "scenario")]
-    rows.append(("alignment loss, last window", [loss(tally.latest) for tally in tallies]))
-    rows.append(("alignment loss, whole run", [loss(tally.past) for tally in tallies]))
+def counts(tallies: Sequence[ScopeTally]) -> dict[str, list[str]]:
+    """Return the rows that the live table and the last one share: of each name a value for each scope."""
+    answers = {"answers: like": Answer.LIKE, "  override": Answer.OVERRIDE, "  neutral": Answer.NEUTRAL, "unanswered in time": SKIPPED}
+    rows = {
+        "scenarios": [f"{tally.scenarios:,}" for tally in tallies],
+        "  surfaced": [f"{tally.surfaced:,}" for tally in tallies],
+        "  withheld": [f"{tally.withheld:,}" for tally in tallies],
+        "  blocked by policy": [f"{tally.blocked:,}" for tally in tallies],
+    }
+    rows |= {name: [f"{tally.answers[kind]:,}" for tally in tallies] for name, kind in answers.items()}
+    for name in ("surfaced", "answered", "scenario"):
+        rows[f"overridden, per {name}"] = [share(tally.override_rates[name]) for tally in tallies]
+    rows["alignment loss, last window"] = [loss(tally.latest) for tally in tallies]
+    rows["alignment loss, whole run"] = [loss(tally.past) for tally in tallies]
     return rows
 
 
-def _table(rows: Sequence[tuple[str, list[str]]], seen: Watch) -> Table:
+def _table(rows: Mapping[str, list[str]], seen: Watch) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     table.add_column("", no_wrap=True)
     for course in seen.courses.values():
         table.add_column(f"{course.scope}\n{course.name}", justify="right", no_wrap=True, style="cyan" if course.learning else "yellow")
-    for name, values in rows:
+    for name, values in rows.items():
         table.add_row(name, *values)
     return table
 
@@ -90,8 +86,9 @@ def plain(feed: Feed, seen: Watch, samples_per_second: float) -> str:
     total = seen.tally.total()
     per_answered = " / ".join(share(tally.override_rates["answered"]) for tally in seen.tally.scopes.values())
     return (
-        f"day {(feed.time_ms - START_MS) / DAY_MS:.1f}: {samples_per_second:,.0f} samples/s, {total.scenarios:,} scenarios, {total.surfaced:,} surfaced, "
-        f"{total.withheld:,} withheld, {total.blocked:,} blocked, overridden per answered {per_answered} (learning on / off)"
+        f"day {(feed.time_ms - START_MS) / DAY_MS:.1f}: {samples_per_second:,.0f} samples/s, {total.scenarios:,} scenarios, "
+        f"{total.surfaced:,} surfaced, {total.withheld:,} withheld, {total.blocked:,} blocked, "
+        f"overridden per answered {per_answered} (learning on / off)"
     )
 
 
@@ -99,24 +96,19 @@ def last(seen: Watch) -> Table:
     """Draw the table at the end: the counts, and how the overrides changed."""
     changes = [change(course) for course in seen.courses.values()]
     rows = counts(list(seen.tally.scopes.values()))
-    rows.append(("  at first", [share(known.first if known else None) for known in changes]))
-    rows.append(("  at last", [share(known.last if known else None) for known in changes]))
+    rows["overridden, of the first answered"] = [share(known.first if known else None) for known in changes]
+    rows["overridden, of the last answered"] = [share(known.last if known else None) for known in changes]
     return _table(rows, seen)
 
 
 def sentences(feed: Feed, seen: Watch, courses: Sequence[Course]) -> list[str]:
     """Say what the numbers show, and what they do not."""
     said = [overrides_sentence(courses), loss_sentence(courses)]
-    past = [seen.tally.scopes[course.scope].past for course in courses]
-    on, off = past
-    if on is not None and off is not None:
-        apart = "do not overlap" if on.loss_high < off.loss_low or off.loss_high < on.loss_low else "overlap"
-        said.append(f"Whole run: loss {loss(on)} with learning, {loss(off)} without; the intervals {apart}.")
     if seen.dead:
         said.append(f"Dead letters: {', '.join(f'{count} {reason}' for reason, count in sorted(seen.dead.items()))}.")
     if not seen.settled:
         said.append("Not everything was decided and closed when the demo ended; the counts above are short of it.")
-    said.append(f"The world is the project's own simulator, seed {feed.world.seed}: it shows the loop at work and says nothing of real servers.")
+    said.append(f"The world is the project's own simulator, seed {feed.world.seed}: this shows the loop, and says nothing of real servers.")
     return said
 
 

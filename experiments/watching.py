@@ -2,10 +2,9 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
 
 from aiokafka import AIOKafkaConsumer
+from msgspec import Struct
 
 from experiments.picture import Course
 from experiments.world import FROZEN_SCOPE, SCOPE, START_MS
@@ -32,7 +31,7 @@ class Watch:
         self.dead: Counter[str] = Counter()
         self._found_ms: dict[str, list[int]] = {scope: [] for scope in self.courses}
 
-    def add(self, topic: str, event: Any, source: str = "") -> None:
+    def add(self, topic: str, event: Struct, source: str = "") -> None:
         """Fold one event in; records of one topic and scope must come in their order."""
         self.tally.add(topic, event, source)
         match event:
@@ -43,8 +42,10 @@ class Watch:
             case Judgement(status=Status.SURFACED, revision=1):
                 self.closed[event.scope] += 1
                 self._add_answered(event)
-            case LossWindow() if event.window != WHOLE_PAST:
-                self._add_window(event)
+            case LossWindow(window=number) if number == WHOLE_PAST:
+                self.courses[event.scope].past = event
+            case LossWindow():
+                self.courses[event.scope].windows.append(event)
 
     def decided_ms(self) -> int:
         """Return the event time up to which everything has been decided in both scopes."""
@@ -53,7 +54,8 @@ class Watch:
     @property
     def settled(self) -> bool:
         """Whether every scenario has been decided, and every surfaced decision has been closed."""
-        return all(self._handled(name) == scope.scenarios and self.closed[name] == scope.surfaced for name, scope in self.tally.scopes.items())
+        scopes = self.tally.scopes.items()
+        return all(self._handled(name) == scope.scenarios and self.closed[name] == scope.surfaced for name, scope in scopes)
 
     def _handled(self, scope: str) -> int:
         """Count the scenarios that were decided, or that repeated one whose recommendation is open."""
@@ -70,19 +72,11 @@ class Watch:
         if told:
             self.courses[judgement.scope].answered.append((judgement.decided_ms, kinds[Answer.OVERRIDE] / told))
 
-    def _add_window(self, window: LossWindow) -> None:
-        windows = self.courses[window.scope].windows
-        # A window is published anew while answers to its scenarios come in.
-        if windows and windows[-1].window == window.window:
-            windows.pop()
-        windows.append(window)
-
 
 async def watch(deployment: Deployment, seen: Watch) -> None:
     """Fold in what the topics bring, until cancelled."""
     names = [physical(name, deployment.topic_prefix) for name in READ]
-    options: Mapping[str, Any] = client_options(deployment)
-    consumer = AIOKafkaConsumer(*names, isolation_level="read_committed", auto_offset_reset="earliest", **options)
+    consumer = AIOKafkaConsumer(*names, isolation_level="read_committed", auto_offset_reset="earliest", **client_options(deployment))
     async with consumer:
         while True:
             for partition, records in (await consumer.getmany(timeout_ms=100)).items():

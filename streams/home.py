@@ -89,11 +89,18 @@ def find(home: Path) -> StackState | None:
 
 
 def read_state(home: Path) -> StackState | None:
-    """Return what the state file tells, be it of a stack that is gone; None where there is none."""
+    """Return what the state file tells, be it of a stack that is gone; None where there is none.
+
+    Raises:
+        StackError: it is of another version.
+    """
     try:
         return msgspec.json.decode((home / STATE).read_bytes(), type=StackState)
     except FileNotFoundError:
         return None
+    except msgspec.DecodeError as error:
+        remedy = "another version wrote it: end its stack with that version, or delete the file where none runs"
+        raise StackError(f"{home / STATE} cannot be read ({error}); {remedy}") from error
 
 
 def connect() -> Deployment:

@@ -90,10 +90,10 @@ async def count_behind(
                         state.behind += len(block.offsets)
 
 
-async def unready(deployment: Deployment, admin: AIOKafkaAdminClient, groups: Iterable[TaskGroup]) -> list[str]:
-    """Return the groups that are not at work yet, each with what is missing."""
+async def unready(deployment: Deployment, admin: AIOKafkaAdminClient, groups: Iterable[TaskGroup], workers: int) -> list[str]:
+    """Return the groups that are not at work with so many workers each, and what is missing."""
     return [
-        f"{state.group}: {state.state}, {state.assigned} of {state.partitions} partitions assigned"
+        f"{state.group}: {state.state}, {state.members} workers, {state.assigned} of {state.partitions} partitions assigned"
         for state in await group_states(deployment, admin, groups)
-        if not state.ready
+        if not state.ready or state.members < workers
     ]

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -60,7 +60,10 @@ def wanted_topics(deployment: Deployment) -> list[TopicPlan]:
 
 def environment(deployment: Deployment) -> dict[str, str]:
     """Return the environment that tells a child process a deployment."""
-    return os.environ | {f"NPO_{name.upper()}": str(value) for name, value in deployment.model_dump(exclude_none=True).items()}
+    fields = {f"NPO_{name.upper()}": value for name, value in deployment}
+    # What the deployment leaves open must not come from this process' own variables.
+    inherited = {name: value for name, value in os.environ.items() if name not in fields}
+    return inherited | {name: str(value) for name, value in fields.items() if value is not None}
 
 
 def log_file(deployment: Deployment, name: str) -> Path:
@@ -195,7 +198,7 @@ class Stack:
         """Return what is not at work yet."""
         try:
             async with admin.open_admin(self.deployment) as client:
-                missing = await unready(self.deployment, client, TOPOLOGY)
+                missing = await unready(self.deployment, client, TOPOLOGY, self.workers)
             async with Redis.from_url(self.state.redis) as redis:
                 if not await redis.exists(f"{self.deployment.application}:positions"):
                     missing.append(f"{PUBLISHER}: no read model yet")
@@ -314,10 +317,10 @@ def down(*, wipe: bool = False) -> bool:
     home = declared().home
     state = find(home)
     if state is not None:
-        os.kill(state.pid, signal.SIGTERM)
+        _signal(state.pid, signal.SIGTERM)
         if not _wait_until_gone(home, DOWN_S_MAX):
             # Its children die with it.
-            os.kill(state.pid, signal.SIGKILL)
+            _signal(state.pid, signal.SIGKILL)
             if not _wait_until_gone(home, 10.0):
                 raise StackError(f"the stack of process {state.pid} does not end; end that process yourself")
     (home / STATE).unlink(missing_ok=True)
@@ -325,6 +328,12 @@ def down(*, wipe: bool = False) -> bool:
         for name in (KAFKA, VALKEY, WORKERS, LOGS, STATE_DIRECTORY):
             shutil.rmtree(home / name, ignore_errors=True)
     return state is not None
+
+
+def _signal(pid: int, number: int) -> None:
+    # It may have ended by itself in this moment.
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def _wait_until_gone(home: Path, timeout_s: float) -> bool:

@@ -152,7 +152,7 @@ async def test_a_speed_sends_each_row_when_it_is_due(data: Path, deployment: Dep
         (lambda data: (data / "entities.csv").unlink() or data / "web", "entities.csv"),
         (lambda data: (data / "entities.csv").write_text("dataset,entity,step_seconds\n") and data / "web", "no row for web, one"),
         (lambda data: pl.DataFrame({"x": [1.0]}).write_parquet(data / "nab" / "a.parquet") or data / "nab", "neither a column"),
-        (lambda data: pl.DataFrame({"t": [1]}).write_parquet(data / "web" / "a.parquet") or data / "web", "a.parquet"),
+        (lambda data: pl.DataFrame({"t": [1]}).write_parquet(data / "web" / "a.parquet") or data / "web", "no row for web, a"),
         (lambda data: pl.DataFrame({"timestamp": ["x"], "v": [1]}).write_parquet(data / "nab" / "a.parquet") or data / "nab", "a.parquet"),
     ],
 )

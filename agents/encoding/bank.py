@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.encoding.candidates import judge
+from agents.encoding.candidates import Candidate, judge
 from agents.encoding.detector import Array, Indices, Rounds, Scored, advance, rounds_of
 from agents.encoding.rows import FIELDS, FIRST, FIXED, LAST, RING, SEEN, WARM_UP_SAMPLES, WEIGHT, WEIGHT_START, EntityState
 
@@ -76,16 +76,14 @@ def _score_group(group: list[Series], found: Found) -> None:
     last = np.stack((matrix[:, LAST.stop - 2], matrix[:, LAST.stop - 1]))
     for begin, rounds in _portions(counts, width):
         active = slice(len(rounds.last))
-        pack = offsets[rounds.ranks] + begin + _numbers(rounds)
+        numbers = begin + rounds.numbers
+        pack = offsets[rounds.ranks] + numbers
         part = last[:, active].copy()
         scored = advance(fixed[active], matrix[active], part, times[pack], values[pack], rounds)
         last[:, active] = part
         fired, cleared = judge(fixed[active], times[pack], scored.score, rounds)
-        found.cleared.extend(_place(group, offsets, int(pack[row]), int(rounds.ranks[row])) for row in cleared)
-        for candidate in fired:
-            rank, row = int(rounds.ranks[candidate.row]), candidate.row
-            number = int(pack[row] - offsets[rank])
-            found.fired.append(_firing(group[rank], number, scored, row, candidate.start_ms, candidate.candidates))
+        found.cleared.extend(int(group[rounds.ranks[row]].places[numbers[row]]) for row in cleared)
+        found.fired.extend(_firing(group[rounds.ranks[one.row]], int(numbers[one.row]), scored, one) for one in fired)
     for rank, one in enumerate(group):
         _write_back(one, fixed[rank : rank + 1], matrix[rank])
 
@@ -100,14 +98,6 @@ def _portions(counts: Indices, width: int) -> Iterable[tuple[int, Rounds]]:
         begin += size
 
 
-def _numbers(rounds: Rounds) -> Indices:
-    return np.repeat(np.arange(len(rounds.starts) - 1), np.diff(rounds.starts))
-
-
-def _place(group: list[Series], offsets: NDArray[np.intp], packed: int, rank: int) -> int:
-    return int(group[rank].places[packed - offsets[rank]])
-
-
 def _recent(one: Series, number: int) -> tuple[Array, Array]:
     """Return times and values of the RING samples that end with this one, NaN before the first."""
     begin = max(0, number + 1 - RING)
@@ -115,15 +105,16 @@ def _recent(one: Series, number: int) -> tuple[Array, Array]:
     return times, np.concatenate((one.state.matrix[LAST], one.values[begin : number + 1]))[-RING:]
 
 
-def _firing(one: Series, number: int, scored: Scored, row: int, start_ms: float, candidates: float) -> Firing:
+def _firing(one: Series, number: int, scored: Scored, candidate: Candidate) -> Firing:
     times, values = _recent(one, number)
+    row = candidate.row
     own = slice(len(one.state.names))
     return Firing(
         place=int(one.places[number]),
         names=one.state.names,
         time_ms=int(one.times[number]),
-        start_ms=int(start_ms),
-        candidates=candidates,
+        start_ms=int(candidate.start_ms),
+        candidates=candidate.candidates,
         score=float(scored.score[row]),
         level=float(scored.level[row]),
         now=scored.now[row],

@@ -47,11 +47,13 @@ class Rounds(NamedTuple):
     """Samples in rounds: round r holds the r-th sample of every entity that has one.
 
     Entities are ranked by falling number of samples, so that those of a round are the first `starts[r + 1] - starts[r]`.
-    `before` and `before2` index the entity's previous samples in an array that begins with two more rounds, of all entities:
-    the last but one and the last sample of earlier blocks.
+    `numbers` and `ranks` are each sample's round and entity. `before` and `before2` index the entity's previous samples in an
+    array that begins with two more rounds, of all entities: the last but one and the last sample of earlier blocks. `last`
+    and `last2` index each entity's last samples in the same array.
     """
 
     starts: list[int]
+    numbers: Indices
     ranks: Indices
     before: Indices
     before2: Indices
@@ -85,6 +87,7 @@ def rounds_of(counts: Indices) -> Rounds:
     everyone = np.arange(entities)
     return Rounds(
         starts.tolist(),
+        number,
         ranks,
         before=extended[number + 1] + ranks,
         before2=extended[number] + ranks,

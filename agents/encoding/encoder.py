@@ -77,17 +77,15 @@ def encode(rows: Rows, block: Block, context: Context) -> Result:
 def _fates(owners: NDArray[np.int64], times: NDArray[np.int64], states: list[EntityState]) -> NDArray[np.int64]:
     """Tell which samples are taken: those later than all before them of their entity."""
     # One running maximum for all: an entity's number above the bits of time keeps entities apart.
-    order = np.argsort(np.concatenate((np.arange(len(states)), owners)), kind="stable")
     last = np.array([max(-1.0, state.fixed["last_ms"][0]) for state in states]).astype(np.int64)
-    keyed = (np.concatenate((np.arange(len(states)), owners)) << TIME_BITS) + np.concatenate((last, times))
-    keyed = keyed[order]
+    owners, times = np.concatenate((np.arange(len(states)), owners)), np.concatenate((last, times))
+    order = np.argsort(owners, kind="stable")
+    keyed = ((owners << TIME_BITS) + times)[order]
     latest = np.maximum.accumulate(keyed)
     fates = np.full(len(keyed), OUT_OF_ORDER)
-    fates[1:][keyed[1:] == latest[:-1]] = REPEATED
-    fates[1:][keyed[1:] > latest[:-1]] = TAKEN
-    placed = np.empty_like(fates)
-    placed[order] = fates
-    return placed[len(states) :]
+    fates[order[1:][keyed[1:] == latest[:-1]]] = REPEATED
+    fates[order[1:][keyed[1:] > latest[:-1]]] = TAKEN
+    return fates[len(states) :]
 
 
 def _tally(rows: Rows, samples: Samples, times: NDArray[np.int64], fates: NDArray[np.int64], states: list[EntityState]) -> dict[str, Tally]:

@@ -27,7 +27,7 @@ PERSISTENT_SHARE: Final = 0.5
 MINUTE_MS: Final = 60_000
 
 # m0, 0, v, value, metric_17: names that tell nothing, by which no class should be pooled.
-UNNAMED: Final = re.compile(r"(?:[a-z]|metric|value|val|col|column|feature|field|dim|series|sensor|var|x)?[_\-. ]?\d*", re.IGNORECASE)
+UNNAMED: Final = re.compile(r"(?:[a-z]|metric|value|val|col|column|feature|field|dim|series|sensor|var)?[_\-. ]?\d*", re.IGNORECASE)
 # Ids inside names (container, pod, process) would give each its own class.
 INSTANCE: Final = re.compile(r"\d{4,}|(?=[a-f]*\d)[0-9a-f]{8,}")
 # For a catalogue whose patterns leave a symptom without an action.

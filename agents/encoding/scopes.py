@@ -1,5 +1,7 @@
 """What one encoder task knows of its scopes: telemetry time, counts of samples, entities, and who fired lately."""
 
+from bisect import bisect_right
+from itertools import accumulate
 from typing import Final
 
 import numpy as np
@@ -32,17 +34,17 @@ class Tally:
         self.repeated = state.repeated + np.cumsum(fates == REPEATED)
         self.out_of_order = state.out_of_order + np.cumsum(fates == OUT_OF_ORDER)
         self.latest_ms = np.maximum.accumulate(np.concatenate(([state.latest_ms], times_ms)))
-        self.moved_at = np.array([place for place, _ in moves], np.int64)
-        self.entities = state.entities + np.concatenate(([0], np.cumsum(np.array([by for _, by in moves], np.int64))))
+        self.moved_at = [place for place, _ in moves]
+        self.entities = list(accumulate((by for _, by in moves), initial=state.entities))
         state.latest_ms = int(self.latest_ms[-1])
-        state.entities = int(self.entities[-1])
+        state.entities = self.entities[-1]
         if len(places):
             state.samples, state.repeated = int(self.samples[-1]), int(self.repeated[-1])
             state.out_of_order = int(self.out_of_order[-1])
 
     def entities_at(self, place: int) -> int:
         """Return how many entities' latest samples were of this scope after the sample at `place`."""
-        return int(self.entities[np.searchsorted(self.moved_at, place, side="right")])
+        return self.entities[bisect_right(self.moved_at, place)]
 
     def beats(self) -> list[int]:
         """Return which of the scope's samples take its telemetry time into a new minute."""

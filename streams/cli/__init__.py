@@ -3,7 +3,10 @@
 Exit codes: 0 fine, 1 it found a fault, 2 wrong use.
 """
 
-from importlib.metadata import entry_points
+import ast
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
 
 from cyclopts import App, CycloptsError
 from rich.console import Console
@@ -17,7 +20,7 @@ COMMANDS = (
     ("up", "streams.cli.stack:up", "Start the stack: Kafka, Redis, topics, workers, read model.", "Stack"),
     ("down", "streams.cli.stack:down", "End the stack.", "Stack"),
     ("status", "streams.cli.stack:status", "Show processes, groups and what is in force.", "Stack"),
-    ("worker", "streams.cli.stack:worker", "Run workers of task groups, for production.", "Stack"),
+    ("worker", "streams.cli.worker:worker", "Run workers of task groups, for production.", "Stack"),
     ("topology", "streams.cli.topics:topology", "Show the system on one page.", "Stack"),
     ("topics", "streams.cli.topics:topics_app", "Compare or correct topics: plan, apply.", "Stack"),
     ("play", "streams.cli.play:play", "Send telemetry from parquet files.", "Loop"),
@@ -36,8 +39,18 @@ def make_app() -> App:
     for name, path, does, heading in COMMANDS:
         app.command(path, name=name, help=does, group=heading)
     for point in sorted(entry_points(group="npo.commands")):
-        app.command(point.value, name=point.name, group="Experiments")
+        app.command(point.value, name=point.name, help=first_line(point), group="Experiments")
     return app
+
+
+def first_line(point: EntryPoint) -> str:
+    """Return the first line of a function's docstring without importing its module, which may be slow."""
+    spec = find_spec(point.module)
+    source = "" if spec is None or spec.origin is None else Path(spec.origin).read_text(encoding="utf-8")
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == point.attr:
+            return (ast.get_docstring(node) or "").partition("\n")[0]
+    return ""
 
 
 def main(tokens: list[str] | None = None) -> int:

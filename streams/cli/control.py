@@ -16,9 +16,9 @@ from schemas.headers import cloud_event
 from schemas.identity import partition_of
 from schemas.settings import Deployment
 from schemas.topics import CONTROL
+from streams.home import connect
 from streams.logs.reading import partition_counts, require
 from streams.logs.sending import open_sender
-from streams.stack import connect
 
 ALL_SCOPES = "*"
 

@@ -10,7 +10,8 @@ from rich.table import Table
 from schemas.settings import Deployment
 from streams import admin, groups
 from streams.admin import Difference
-from streams.stack import connect, wanted_topics
+from streams.home import connect
+from streams.stack import wanted_topics
 from streams.topology import TOPOLOGY
 
 FAULT = 1

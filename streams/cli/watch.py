@@ -11,9 +11,9 @@ from rich.text import Text
 from schemas.events import LossWindow
 from schemas.headers import rfc3339
 from schemas.settings import Deployment
+from streams.home import connect
 from streams.serving.following import follow
 from streams.serving.tally import TALLIED, ScopeTally, Tally
-from streams.stack import connect
 
 OPEN_SHOWN = 12
 ANSWERS = ("override", "like", "neutral", "skipped")

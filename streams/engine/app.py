@@ -4,6 +4,7 @@ from typing import Any, cast
 
 import faust
 from faust.app.base import BootStrategy
+from faust.types import StreamT
 
 from streams.engine.broker import Positions
 from streams.engine.liveness import Watchdog, end_process
@@ -87,18 +88,28 @@ class GroupApp(faust.App):
         """What reads changelogs."""
         return cast("TableManager", self.tables).recovery
 
-    async def _deliver(self, stream: faust.Stream[Any]) -> None:
+    async def _deliver(self, stream: StreamT[Any]) -> None:
         """Pass blocks from a Faust stream on to their tasks: what every agent does."""
         transactions = cast("Tasks", self.consumer.transactions)
-        async for event in stream.noack().events():
+        async for event in cast("faust.Stream[Any]", stream).noack().events():
             message = event.message
             task = transactions.owned.get(message.partition)
             if task is not None and message.generation_id == self.consumer_generation_id:
                 task.put(event.value)
 
+    async def on_stop(self) -> None:
+        """Stop the tasks before what they use."""
+        await self.consumer.transactions.on_partitions_revoked(set())
+        await super().on_stop()
+
     async def crash(self, reason: BaseException) -> None:
         """End the process: a worker that is broken in part is worse than one that starts again."""
-        end_process(f"{self.conf.id} failed: {reason}", reason)
+        self._crash(reason)
+
+    def _crash(self, reason: BaseException) -> None:
+        """Hear of any part that has crashed."""
+        if not self.should_stop:
+            end_process(f"{self.conf.id} failed: {reason}", reason)
 
     def _new_transport(self) -> Transport:
         return Transport(self.conf.broker_consumer, self)

@@ -72,13 +72,13 @@ class Positions:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self._consumer.stop()
 
-    async def starts(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+    async def starts(self, partitions: Iterable[tuple[str, int]]) -> dict[TopicPartition, int]:
         """Return the first position that each partition still holds."""
-        return dict(await self._consumer.beginning_offsets(list(partitions)))
+        return dict(await self._consumer.beginning_offsets([TopicPartition(*place) for place in partitions]))
 
-    async def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+    async def ends(self, partitions: Iterable[tuple[str, int]]) -> dict[TopicPartition, int]:
         """Return the last stable offset of each partition: the end of what is committed."""
-        return dict(await self._consumer.end_offsets(list(partitions)))
+        return dict(await self._consumer.end_offsets([TopicPartition(*place) for place in partitions]))
 
     async def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the committed position of each partition; where there is none, the log's start.

@@ -55,8 +55,9 @@ class Plan:
 
     @cached_property
     def limits(self) -> Limits:
-        """What each topic takes."""
-        return Limits({name: self.topics[there].bytes_max for name, there in self.names.items()}, self.topics[self.changelog].bytes_max)
+        """What the steps may write to, and how much each topic takes at once."""
+        written = [*(topic.name for topic in self.group.outputs), *(dead_letter(topic.name) for topic in self.group.inputs)]
+        return Limits({name: self.topics[self.names[name]].bytes_max for name in written}, self.topics[self.changelog].bytes_max)
 
     def partitions_of(self, name: str) -> int:
         """Return the number of partitions of a topic, by its short name."""

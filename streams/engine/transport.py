@@ -1,7 +1,7 @@
 """Faust's consumer, handing over blocks: which partitions to take from, and how a block becomes one Faust message."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from aiokafka import AIOKafkaConsumer
@@ -124,6 +124,17 @@ class Consumer(driver.Consumer):
         offset = delivery.next - 1
         value = cast("bytes", delivery)
         return ConsumerMessage(tp.topic, tp.partition, offset, 0.0, 0, [], b"", value, None, 0, 0, tp, generation_id=generation)
+
+    async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
+        """Return the last stable offsets; Faust asks its consumer, which knows them only after a first fetch."""
+        return {TP(*place): end for place, end in (await self.app.positions.ends(partitions)).items()}
+
+    async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
+        """Return the first offsets, without waiting behind a long poll."""
+        return {TP(*place): start for place, start in (await self.app.positions.starts(partitions)).items()}
+
+    async def verify_all_partitions_active(self) -> None:
+        """Do nothing: Faust looks at what its own way of fetching leaves behind; the watchdog looks at ours."""
 
     async def perform_seek(self) -> None:
         """Do nothing: tasks seek when they are assigned, to the positions that they read after the fence."""

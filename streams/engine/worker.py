@@ -27,16 +27,26 @@ STOP_S_MAX = 15.0
 # aiokafka waits this long where the broker is still closing the transaction before: back-to-back transactions of 26 ms become 6 ms.
 CONCURRENT_TRANSACTIONS_BACKOFF_S = 0.002
 
+PIPELINE = "streams.topology:TOPOLOGY"
+
 log = structlog.get_logger()
 
 
-def run_worker(deployment: Deployment, settings: Settings, group: str, topology: Sequence[TaskGroup]) -> None:
+def run_worker(deployment: Deployment, settings: Settings, group: str, topology: Sequence[TaskGroup] | None = None) -> None:
     """Run one group's tasks in this process until SIGTERM or SIGINT. Does not return when something fails: the process ends.
+
+    Args:
+        deployment: where servers and files are.
+        settings: what decisions depend on.
+        group: the task group's name.
+        topology: where the group is looked for; the pipeline's own if it is not given.
 
     Raises:
         TopologyError: no such group, or topics that do not fit.
         StackError: no broker is known.
     """
+    if topology is None:
+        topology = _load(PIPELINE)
     found = next((candidate for candidate in topology if candidate.name == group), None)
     if found is None:
         raise TopologyError(f"no task group {group!r}; there are {', '.join(candidate.name for candidate in topology)}")
@@ -66,6 +76,13 @@ async def _serve(deployment: Deployment, settings: Settings, group: TaskGroup) -
         starting.cancel()
 
 
+def _load(name: str) -> Sequence[TaskGroup]:
+    """Import a topology by `module:attribute`."""
+    module, _, attribute = name.partition(":")
+    topology: Sequence[TaskGroup] = getattr(importlib.import_module(module), attribute)
+    return topology
+
+
 def _end_if_failed(starting: asyncio.Task[None]) -> None:
     if not starting.cancelled() and (error := starting.exception()) is not None:
         end_process(f"worker failed: {error}", error)
@@ -89,14 +106,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(description="Run the tasks of one group.")
     parser.add_argument("group")
-    parser.add_argument("--topology", default="streams.topology:TOPOLOGY", help="module:attribute of another topology")
+    parser.add_argument("--topology", default=PIPELINE, help="module:attribute of another topology")
     given = parser.parse_args(arguments)
     _configure_logs()
-    module, _, attribute = given.topology.partition(":")
     try:
         deployment = Deployment()
-        topology = getattr(importlib.import_module(module), attribute)
-        run_worker(deployment, load_settings(deployment), given.group, topology)
+        run_worker(deployment, load_settings(deployment), given.group, _load(given.topology))
     except NpoError as error:
         log.critical("worker cannot run", error=str(error))
         return 2

@@ -15,9 +15,9 @@ from schemas.settings import Deployment
 from streams.clients import client_options
 
 BLOCK_RECORDS = 4_000
-WAIT_MS = 200
+WAIT_MS = 50
 # A broker that hands out nothing for so long below an end that it named itself is not going to.
-STALLED_READS = 150
+STALLED_READS = 600
 
 
 class Bounds(NamedTuple):
@@ -103,6 +103,10 @@ async def read_blocks(consumer: AIOKafkaConsumer, name: str, partition: TopicPar
     Raises:
         PositionError: the broker hands out nothing more although the end is not reached, or deletes what is being read.
     """
+    # aiokafka's fetcher loses the cancellation of a `stop` that comes while it takes up a new assignment, and then never
+    # ends: so nothing is assigned of which nothing will be read.
+    if start >= end:
+        return
     consumer.assign([partition])
     consumer.seek(partition, start)
     stalled, position = 0, start

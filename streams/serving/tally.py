@@ -177,3 +177,6 @@ class Tally:
             scope.answers.update(standing_counts(after))
             scope.answers.subtract(standing_counts(self._recommendations.get(after.id)))
             self._recommendations[after.id] = after
+        # What has expired may only be answered late, so it need not be remembered.
+        if after.life is Life.EXPIRED:
+            self._recommendations.pop(after.id, None)

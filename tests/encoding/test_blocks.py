@@ -2,11 +2,13 @@
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.events import Cleared, Heartbeat, Scenario
-from tests.encoding.telemetry import as_arrow, as_json, messy, run, sample, steady
+from schemas.headers import ARROW, CONTENT_TYPE
+from tests.encoding.telemetry import Record, as_arrow, as_json, messy, run, sample, steady, stream_of
 
 
 @given(seed=st.integers(0, 2**32 - 1), cuts=st.lists(st.integers(1, 900), max_size=40))
@@ -72,6 +74,11 @@ def test_derived_names_come_from_the_sample() -> None:
     assert placed.events(Scenario)[0].parents == ("telemetry-0-130",)
     batched = run([as_arrow(samples, identity="batch")])
     assert batched.events(Scenario)[0].parents == ("batch#130",)
+    parts = [
+        pa.RecordBatch.from_pylist([{"time_ms": one["time_ms"]} | one["metrics"] for one in half]) for half in (samples[:70], samples[70:])
+    ]
+    several = run([Record(b"machine", stream_of(*parts), ((CONTENT_TYPE, ARROW), ("ce_id", b"several")))])
+    assert several.events(Scenario)[0].parents == ("several#130",)
     ids = [event.id for event in named.events()]
     assert len(set(ids)) == len(ids)
 

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.encoding.detector import Array, advance, rounds_of
+from agents.encoding.detector import Array, Scored, advance, rounds_of
 from agents.encoding.rows import LAST, MEAN, VARIANCE, WARM_UP_SAMPLES, WEIGHT, EntityState
 from schemas.errors import RowError
 from schemas.events import Heartbeat, Scenario
 from tests.encoding.reference import scores
 from tests.encoding.telemetry import HOUR_MS, METRICS, STEP_MS, Run, as_json, run, steady
 
-MINUTES: Array = np.arange(500, dtype=np.float64) * 60_000
+MINUTES_MS: Array = np.arange(500, dtype=np.float64) * 60_000
 
 
 def state_of(run: Run, entity: str) -> EntityState:
@@ -29,12 +29,17 @@ def statistics(run: Run, entity: str, metric: str, part: slice) -> list[float]:
     return numbers
 
 
-def score(times: Array, values: Array) -> Array:
-    """Return S of one entity's samples by the encoder's own arithmetic."""
+def scored(times: Array, values: Array) -> Scored:
+    """Score one entity's samples by the encoder's own arithmetic."""
     state = EntityState.unpack(None)
     state.learn(tuple(map(str, range(values.shape[1]))), np.zeros((1, values.shape[1])))
     last = np.full((2, 1, values.shape[1]), np.nan)
-    return advance(state.fixed, state.matrix[None].copy(), last, times, values, rounds_of(np.array([len(times)]))).score
+    return advance(state.fixed, state.matrix[None].copy(), last, times, values, rounds_of(np.array([len(times)])))
+
+
+def score(times: Array, values: Array) -> Array:
+    """Return S of one entity's samples."""
+    return scored(times, values).score
 
 
 @given(seed=st.integers(0, 2**32 - 1), width=st.integers(1, 8))
@@ -62,16 +67,16 @@ def test_nothing_fires_before_the_warm_up() -> None:
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e-9, 6e8, -3.3])
 def test_a_constant_metric_never_alarms(value: float) -> None:
     """Neither a constant nor its rounding noise (of float32) scores, and nothing divides by zero."""
-    assert score(MINUTES, np.full((500, 3), value)).max() == 0
+    assert score(MINUTES_MS, np.full((500, 3), value)).max() == 0
     noise = 1 + np.random.default_rng(0).integers(-1, 2, (500, 3)) * np.float64(2.0**-24)
-    assert score(MINUTES, value * noise).max() < 0.1
+    assert score(MINUTES_MS, value * noise).max() < 0.1
 
 
 def test_a_constant_metric_that_moves_does_score() -> None:
     """The floor under the spread hides rounding, not a change of one in a thousand."""
     values = np.full((500, 1), 100.0)
     values[400:] *= 1.001
-    assert score(MINUTES, values)[400] > 1
+    assert score(MINUTES_MS, values)[400] > 1
 
 
 def test_repeated_and_late_samples_only_count() -> None:
@@ -145,6 +150,15 @@ def test_decay_follows_time_not_samples() -> None:
     coarse = run([as_json(one) for one in steady("machine", 200, seed=1, step_ms=5 * STEP_MS)])
     weights = [state_of(one, "machine").matrix[WEIGHT, 0][0] for one in (fine, coarse)]
     assert weights[0] == pytest.approx(weights[1], rel=0.02)
+
+
+def test_the_own_level_starts_after_the_warm_up() -> None:
+    """The level that S is compared with is the mean of earlier S, without the zeros of the warm-up."""
+    result = scored(MINUTES_MS, np.random.default_rng(0).normal(size=(500, 4)))
+    assert result.level[WARM_UP_SAMPLES] == 0
+    for count in (1, 2, 50):
+        mean = result.score[WARM_UP_SAMPLES : WARM_UP_SAMPLES + count].mean()
+        assert result.level[WARM_UP_SAMPLES + count] == pytest.approx(mean, rel=0.01)
 
 
 def test_a_row_holds_the_last_values() -> None:

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agents.encoding.rows import ScopeState
-from schemas.headers import ARROW, CONTENT_TYPE
+from schemas.headers import ARROW, CONTENT_TYPE, find
 from tests.encoding.telemetry import HOUR_MS, START_MS, Record, as_arrow, as_json, run, sample, steady, stream_of
 
 ARROW_HEADERS = ((CONTENT_TYPE, ARROW),)
@@ -134,6 +134,19 @@ def test_an_arrow_record_of_no_entity_is_dead() -> None:
     assert reason(batch_record({"time_ms": TIMES, "cpu": [1, 2]}, key=None)) == "undecodable"
     twice = pa.RecordBatch.from_arrays([TIMES, pa.array([1, 2]), pa.array([1, 2])], names=["time_ms", "cpu", "cpu"])
     assert reason(Record(b"machine", stream_of(twice), ARROW_HEADERS)) == "undecodable"
+
+
+@pytest.mark.parametrize("offsets", [[0, 7, 2], [0, 99, 14], [0, -7, 14], [0, 7, 1 << 30]])
+def test_strings_outside_their_buffer_are_never_read(offsets: list[int]) -> None:
+    """A column whose offsets lead astray makes its record dead before anything follows them."""
+    record = batch_record({"time_ms": TIMES, "cpu": [1, 2], "scope": ["billing", "catalog"]})
+    good, bad = np.array([0, 7, 14], np.int32).tobytes(), np.array(offsets, np.int32).tobytes()
+    assert (record.value or b"").count(good) == 1
+    spoilt = record._replace(value=(record.value or b"").replace(good, bad))
+    [output] = run([spoilt]).outputs
+    assert b"Invalid: " in (find(output.headers, "npo_detail") or b"")
+    assert taken(spoilt) == 0
+    assert taken(record) == 2
 
 
 @pytest.mark.parametrize(

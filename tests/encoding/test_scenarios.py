@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.encoding.rows import EntityState
+from agents.encoding.rows import EntityState, ScopeState
 from agents.encoding.scenarios import INSPECT, label_of, propose
+from agents.encoding.scopes import meet_peers
 from schemas.codecs import decode
 from schemas.events import Cleared, Heartbeat, Scenario
 from schemas.headers import find
@@ -101,6 +102,13 @@ def test_peers_are_counted() -> None:
     assert len({one.symptoms[0].label for one in fired.values()}) == 1
     assert {name: one.peers_alike for name, one in fired.items()} == {"a": 0, "b": 1, "c": 2, "d": 0, "elsewhere": 0}
     assert {name: one.peers_seen for name, one in fired.items()} == {"a": 4, "b": 4, "c": 4, "d": 4, "elsewhere": 0}
+
+
+def test_an_entity_is_not_its_own_peer() -> None:
+    """An entity that fires again with its label counts once for others, and never for itself."""
+    state = ScopeState()
+    met = [meet_peers(state, at(row), entity, label) for row, (entity, label) in enumerate(["ax", "ax", "bx", "by", "cx", "ax"])]
+    assert met == [0, 0, 1, 0, 2, 2]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ async def test_kills_leave_nothing_lost_doubled_or_out_of_order(lab: Lab, *, wip
         await check_store_is_never_ahead(lab, must_be_behind=point == "after_commit")
         if wiped:
             shutil.rmtree(lab.directory / "home")
+    await lab.write(mixed_records(150, ("alpha", "beta", "control")))
     with lab.running() as worker:
         await lab.drained(worker)
     await lab.check()

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable
 
+import rocksdict
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
 from schemas.headers import find
 from streams.engine.liveness import EXIT_FAULT
+from streams.engine.store import Store
 from tests.engine.lab import Got, Lab, Place, mixed_records
 from tests.engine.toy import HANG, HUGE, POISON
 
@@ -57,6 +59,20 @@ async def test_positions_that_the_log_no_longer_holds_stop_the_worker(lab: Lab) 
     assert "PositionError" in worker.said()
     assert f"is at {committed[gone]} of {gone.topic}, partition {gone.partition}" in worker.said()
     assert await lab.committed() == committed
+
+
+async def test_a_store_ahead_of_its_changelog_stops_the_worker(lab: Lab) -> None:
+    """A local store that knows more than its changelog is not believed: the worker ends with a non-zero code."""
+    await lab.write(mixed_records(60))
+    with lab.running() as worker:
+        await lab.drained(worker)
+    (path,) = (lab.directory / "home").rglob("*-0.db")
+    store = rocksdict.Rdict(str(path), rocksdict.Options(raw_mode=True))
+    store[Store.offset_key] = b"1000000"
+    store.close()
+    worker = lab.start()
+    assert worker.wait() == EXIT_FAULT
+    assert "ConsistencyError" in worker.said()
 
 
 async def test_a_task_that_stands_still_ends_the_process(lab: Lab) -> None:
