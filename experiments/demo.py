@@ -44,7 +44,7 @@ class Plan(msgspec.Struct, frozen=True):
     window_scenarios: int
 
 
-LONG, SHORT = Plan(120, 200), Plan(22, 60)
+LONG, SHORT = Plan(110, 200), Plan(22, 60)
 
 
 def demo(*, short: bool = False, seed: int = 0, json: bool = False) -> int:
@@ -139,7 +139,7 @@ def _report(console: Console, feed: Feed, seen: Watch, home: Path, *, json: bool
     """Print table, sentences and what to try next; write picture and numbers."""
     courses = list(seen.courses.values())
     world, error = feed.world, Behaviour().error
-    title = f"Simulated servers, faults and operators: 2 x {world.servers} servers, {world.busy_h / 24:.1f} days, with learning and without"
+    title = f"Simulated servers, faults and operators: 2 × {world.servers} servers, {world.busy_h / 24:.1f} days, with learning and without"
     picture.draw(courses, world.busy_ms, error, title, home / "run.png")
     numbers = {
         "simulated": True,

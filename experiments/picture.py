@@ -170,6 +170,7 @@ def _label_ends(axes: Axes, ends: Sequence[tuple[float, float, Course]]) -> None
     least = bottom + apart / 2
     right = max(time for time, _, _ in ends)
     axes.set_xlim(0, right * 1.24)
+    axes.set_xticks([tick for tick in axes.get_xticks() if tick <= right])
     for _, value, course in sorted(ends, key=lambda end: end[1]):
         height = max(value, least)
         axes.text(right * 1.015, height, course.name, color=COLOURS[course.learning], va="center", fontweight="bold")

@@ -30,7 +30,6 @@ SCOPE = "shop"
 FROZEN_SCOPE = "shop-frozen"
 SCOPES = (SCOPE, FROZEN_SCOPE)
 ROLES = ("web", "app", "db", "queue")
-BACKED_UP = frozenset({"db", "queue"})
 
 # AR(1) noise by a recursion that starts at zero this many steps before its chunk: what was before weighs 10^-8.
 PERSISTENCE = 0.7
@@ -137,7 +136,7 @@ class World(Struct, frozen=True):
     servers: int = 100
     warm_up_h: float = 8.0
     tail_h: float = 6.0
-    gap_h: float = 8.0
+    gap_h: float = 7.4
 
     @property
     def busy_ms(self) -> int:
@@ -168,7 +167,7 @@ def server_of(entity: str) -> int:
 
 @lru_cache(maxsize=1024)
 def events(world: World, server: int) -> tuple[Event, ...]:
-    """Return all events of one server in order of time: nightly backups where there is data, others with exponential gaps."""
+    """Return all events of one server in order of time: nightly backups of databases, others with exponential gaps."""
     backups = tuple(_backups(world, server))
     found: list[Event] = list(backups)
     time = float(world.busy_ms)
@@ -219,8 +218,8 @@ def _event(world: World, server: int, number: int, after_ms: float) -> Event:
 
 
 def _backups(world: World, server: int) -> Iterator[Event]:
-    """Draw the nightly backups of a server that keeps data: at its own time after two, within minutes."""
-    if ROLES[server % len(ROLES)] not in BACKED_UP:
+    """Draw the nightly backups of a database server: at its own time after two, within minutes."""
+    if ROLES[server % len(ROLES)] != "db":
         return
     own_ms = generator(world.seed, f"{server}", "backup").uniform(0, 2 * HOUR_MS)
     for day in range(world.steps * STEP_MS // DAY_MS + 1):

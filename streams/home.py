@@ -5,9 +5,8 @@ tells in `stack.json` what runs. A state file whose lock nobody holds is what a 
 """
 
 import fcntl
+import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -129,22 +128,21 @@ def connect() -> Deployment:
     )
 
 
-@contextmanager
-def held(home: Path) -> Iterator[None]:
-    """Hold the lock of a home.
+def hold(home: Path) -> int:
+    """Take the lock of a home, and return its file descriptor: the lock is held until that is closed, or this process is gone.
 
     Raises:
         StackError: another process holds it.
     """
     home.mkdir(parents=True, exist_ok=True)
-    with (home / LOCK).open("w") as lock:
-        for _ in range(TRIES):
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                time.sleep(TRY_S)
-            else:
-                (home / STATE).unlink(missing_ok=True)
-                yield
-                return
+    lock = os.open(home / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    for _ in range(TRIES):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(TRY_S)
+        else:
+            (home / STATE).unlink(missing_ok=True)
+            return lock
+    os.close(lock)
     raise StackError(f"another stack runs in {home}; end it with `npo down`, or set NPO_HOME to another directory")

@@ -28,7 +28,7 @@ from streams import admin
 from streams.embedded import Child, start_child, start_kafka, start_valkey
 from streams.embedded.children import free_ports
 from streams.groups import TopicPlan, plan_topics
-from streams.home import STATE, StackState, connect, declared, find, held, read_state
+from streams.home import STATE, StackState, connect, declared, find, hold, read_state
 from streams.processes import Kept
 from streams.readiness import unready
 from streams.topology import TOPOLOGY
@@ -224,18 +224,24 @@ def running_stack(home: Path, workers: int = 1, **fields: Any) -> Iterator[Deplo
         NpoError: settings, servers or topics that cannot be used.
     """
     deployment = declared(home=home, **fields)
-    with held(deployment.home):
-        stack = Stack(deployment, workers)
-        try:
-            stack.start()
-            yield stack.deployment
-        except NpoError as error:
-            stack.stop(str(error))
-            raise
-        except BaseException:
-            stack.stop()
-            raise
+    with os.fdopen(hold(deployment.home)), _working(deployment, workers) as working:
+        yield working
+
+
+@contextmanager
+def _working(deployment: Deployment, workers: int) -> Iterator[Deployment]:
+    """Run a stack in a home whose lock this process holds."""
+    stack = Stack(deployment, workers)
+    try:
+        stack.start()
+        yield stack.deployment
+    except NpoError as error:
+        stack.stop(str(error))
+        raise
+    except BaseException:
         stack.stop()
+        raise
+    stack.stop()
 
 
 def supervise(workers: int = 1, *, ready: Callable[[Deployment], None] = lambda _: None) -> None:
@@ -251,9 +257,11 @@ def supervise(workers: int = 1, *, ready: Callable[[Deployment], None] = lambda 
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
     deployment = declared()
+    # Never closed: who waits for the lock waits until this process is gone.
+    hold(deployment.home)
     try:
-        with running_stack(deployment.home, workers) as running:
-            ready(running)
+        with _working(deployment, workers) as working:
+            ready(working)
             threading.Event().wait()
     except KeyboardInterrupt:
         return

@@ -27,6 +27,7 @@ from streams.logs.exporting import export_log
 from streams.logs.files import open_log, read_manifest, read_partition, topic_file, topic_writer
 from streams.logs.importing import Original, by_append_time, import_log, targets
 from streams.logs.reading import bounds, open_reader, partition_counts, read_blocks
+from streams.logs.replay import joined
 from tests.replay.simulation import SETTINGS, append, empty, memory_log, save
 
 headers = st.lists(st.tuples(st.text(st.characters(codec="utf-8"), max_size=5), st.binary(max_size=5)), max_size=3).map(tuple)
@@ -70,8 +71,7 @@ class Place:
                 held = (await bounds(consumer, [place]))[place]
                 whole = empty(topic, partition)
                 async for block in read_blocks(consumer, topic, place, held.first, held.end):
-                    for column, more in zip(whole[2:], block[2:], strict=True):
-                        column.extend(more)
+                    whole = joined(whole, block)
                 found.append(whole)
             return found
 
@@ -79,7 +79,11 @@ class Place:
 @pytest.fixture
 def place(kafka: Kafka, unique_name: str) -> Callable[[str], Place]:
     """Make deployments that share the broker and nothing else."""
-    return lambda name="a": Place(Deployment(broker=kafka.bootstrap, topic_prefix=f"{unique_name[-150:]}.{name}.", application=unique_name))
+
+    def make(name: str) -> Place:
+        return Place(Deployment(broker=kafka.bootstrap, topic_prefix=f"{unique_name[-150:]}.{name}.", application=unique_name))
+
+    return make
 
 
 @given(st.lists(st.lists(records, max_size=20), min_size=1, max_size=4))
@@ -133,9 +137,9 @@ def test_a_broken_off_export_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_an_export_holds_what_is_committed(place: Callable[..., Place], tmp_path: Path) -> None:
+async def test_an_export_holds_what_is_committed(place: Callable[[str], Place], tmp_path: Path) -> None:
     """An export has every committed record at its own offset and no aborted one; a second one into it is refused."""
-    source = place()
+    source = place("a")
     await source.create(2, "feedback", "feedback.dlq")
     await source.send("feedback", 1, b"1", b"2")
     await source.send("feedback", 1, b"3", transaction=f"{source.deployment.application}-aborted")
@@ -178,9 +182,9 @@ def test_control_reaches_its_partitions(source: int, target: int, scope: str | N
     assert sorted(reached) == (list(range(target)) if scope is None else [partition_of(scope.encode(), target)])
 
 
-async def test_an_import_keeps_records_names_and_order(place: Callable[..., Place], tmp_path: Path) -> None:
+async def test_an_import_keeps_records_names_and_order(place: Callable[[str], Place], tmp_path: Path) -> None:
     """Into a broker with other partitions: key, value, headers and order stay, each record is named by its old place or its own id."""
-    target = place()
+    target = place("a")
     held = {name: [empty(name, 0), empty(name, 1)] for name in ("telemetry", "control", "outcome")}
     for index in range(400):
         own: Headers = (("ce_id", f"own-{index}".encode()),) if index % 3 == 0 else ()
@@ -214,9 +218,9 @@ def feedback(decision: str, operator: str = "ann") -> bytes:
     return encode(Feedback(decision, operator, Answer.LIKE, 1))
 
 
-async def test_answers_wait_for_their_decision(place: Callable[..., Place]) -> None:
+async def test_answers_wait_for_their_decision(place: Callable[[str], Place]) -> None:
     """An answer is sent after its decision is there; one whose decision never comes is counted, and one wait is enough for all such."""
-    target = place()
+    target = place("a")
     held = {"feedback": [empty("feedback", 0)], "outcome": [empty("outcome", 0)]}
     for time_ms, decision in enumerate(["d1", "d2", "gone-1", "gone-2"]):
         append(held, "outcome", 0, (time_ms * 10, b"s", b"", ()))
@@ -244,9 +248,9 @@ def recommendation(identity: str, scope: str, time_ms: int, **answers: int) -> b
     return msgspec.json.encode({"id": identity, "scope": scope, "time_ms": time_ms, "answers": standing})
 
 
-async def test_an_answer_fits_its_recommendation(place: Callable[..., Place]) -> None:
+async def test_an_answer_fits_its_recommendation(place: Callable[[str], Place]) -> None:
     """An answer has the recommendation's key and partition, the scope's event time and the operator's next revision."""
-    target = place()
+    target = place("a")
     await target.create(3, "recommendation", "feedback", "decision", "scenario")
     partition = partition_of(b"scope-1", 3)
     await target.send(
@@ -257,9 +261,10 @@ async def test_an_answer_fits_its_recommendation(place: Callable[..., Place]) ->
     sent = await send_answer(target.deployment, "abc1", Answer.OVERRIDE, "ann", reason="noise", note="again")
     assert sent == Feedback("abc1", "ann", Answer.OVERRIDE, 5000, 3, reason="noise", note="again")
     assert (await send_answer(target.deployment, "abc2", Answer.LIKE, "ann", revision=7, scope="scope-1")).revision == 7
+    assert (await send_answer(target.deployment, "abc1", Answer.RETRACT, "ann")).revision == 4
     blocks = await target.read("feedback")
-    assert [len(block.offsets) for block in blocks] == [2 if index == partition else 0 for index in range(3)]
-    assert blocks[partition].keys == [b"scope-1"] * 2
+    assert [len(block.offsets) for block in blocks] == [3 if index == partition else 0 for index in range(3)]
+    assert blocks[partition].keys == [b"scope-1"] * 3
     assert msgspec.json.decode(blocks[partition].values[0] or b"", type=Feedback) == sent
     with pytest.raises(UnknownDecisionError, match="2 recommendations begin with abc"):
         await send_answer(target.deployment, "abc", Answer.LIKE, "ann")

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,7 @@ def from_arrow(value: bytes) -> Iterator[Sample]:
 
 def expected(data: Path) -> dict[tuple[str, int], float | None]:
     """The `cpu` of every row of `web`, by entity and time."""
-    found = {}
+    found: dict[tuple[str, int], float | None] = {}
     for entity, step_s in (("one", 60), ("two", 300)):
         rows = pl.concat([pl.read_parquet(data / "web" / f"{entity}.{split}.parquet") for split in ROWS])
         found |= {(entity, START_MS + t * step_s * 1000): cpu for t, cpu in zip(rows["t"], rows["cpu"], strict=True)}
@@ -95,7 +96,8 @@ async def test_every_row_arrives_once_in_time_order(data: Path, deployment: Depl
     """Every row of every entity is on the topic once with its values, in time order per entity, missing as null, without its label."""
     series = datasets.load(data / "web")
     telemetry = datasets.samples(series) if form == "json" else datasets.arrow_batches(series, 7)
-    played, shown = Played(2, START_MS), []
+    played = Played(2, START_MS)
+    shown: list[int] = []
     await send(deployment, telemetry, played, None, shown.append)
     found = await received(deployment)
     assert sum(shown) == played.samples == len(found) == 100
@@ -143,24 +145,39 @@ async def test_a_speed_sends_each_row_when_it_is_due(data: Path, deployment: Dep
     assert appended[-1] - appended[0] >= 10 * 60_000 / 600 - 100
 
 
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (lambda data: data / "nowhere", "no directory"),
-        (lambda data: (data / "empty").mkdir() or data / "empty", "no parquet files"),
-        (lambda data: (data / "web" / "two.test.parquet").write_bytes(b"x") and data / "web", "two.test.parquet"),
-        (lambda data: (data / "entities.csv").unlink() or data / "web", "entities.csv"),
-        (lambda data: (data / "entities.csv").write_text("dataset,entity,step_seconds\n") and data / "web", "no row for web, one"),
-        (lambda data: pl.DataFrame({"x": [1.0]}).write_parquet(data / "nab" / "a.parquet") or data / "nab", "neither a column"),
-        (lambda data: pl.DataFrame({"t": [1]}).write_parquet(data / "web" / "a.parquet") or data / "web", "no row for web, a"),
-        (lambda data: pl.DataFrame({"timestamp": ["x"], "v": [1]}).write_parquet(data / "nab" / "a.parquet") or data / "nab", "a.parquet"),
-    ],
-)
-def test_what_is_no_telemetry_is_an_error(data: Path, spoil: object, message: str) -> None:
+SPOILT = {
+    "nowhere": ("nowhere", None, "no directory"),
+    "empty": ("empty", "empty/README", "no parquet files"),
+    "not parquet": ("web", "web/two.test.parquet", r"two\.test\.parquet"),
+    "no steps": ("web", "entities.csv", "no row for web, one"),
+}
+
+
+@pytest.mark.parametrize(("folder", "file", "message"), SPOILT.values(), ids=SPOILT)
+def test_what_is_no_telemetry_is_an_error(data: Path, folder: str, file: str | None, message: str) -> None:
     """A directory that is not of the layout gives an error that names what is wrong."""
-    assert callable(spoil)
+    if file is not None:
+        (data / file).parent.mkdir(exist_ok=True)
+        (data / file).write_text("dataset,entity,step_seconds\n")
     with pytest.raises(LogFileError, match=message):
-        datasets.load(spoil(data))
+        datasets.load(data / folder)
+
+
+TABLES = {
+    "no time": ({"x": [1.0]}, "neither a column"),
+    "no metrics": ({"timestamp": [datetime(2020, 1, 1, tzinfo=UTC)]}, "no metrics"),
+    "words for times": ({"timestamp": ["x"], "value": [1]}, r"odd\.parquet"),
+    "words for values": ({"timestamp": [datetime(2020, 1, 1, tzinfo=UTC)], "value": ["x"]}, r"odd\.parquet"),
+    "no step": ({"t": [1], "value": [1]}, "no row for nab, odd"),
+}
+
+
+@pytest.mark.parametrize(("table", "message"), TABLES.values(), ids=TABLES)
+def test_a_table_that_is_no_telemetry_is_an_error(data: Path, table: dict[str, list[object]], message: str) -> None:
+    """A parquet file without times, metrics or numbers gives an error that names it."""
+    pl.DataFrame(table).write_parquet(data / "nab" / "odd.parquet")
+    with pytest.raises(LogFileError, match=message):
+        datasets.load(data / "nab")
 
 
 def test_unknown_entities_and_speeds_are_errors(data: Path) -> None:

@@ -47,6 +47,7 @@ class Timed(Struct):
 T = TypeVar("T")
 
 _SHOWN = msgspec.json.Decoder(Shown)
+_GIVEN = msgspec.json.Decoder(Feedback)
 _TIMED = msgspec.json.Decoder(Timed)
 
 
@@ -108,13 +109,19 @@ async def send_answer(
     async with open_reader(deployment) as consumer:
         key, shown = await find_recommendation(consumer, deployment.topic_prefix, counts, decision, scope)
         time_ms = await event_time(consumer, deployment.topic_prefix, counts, key, shown)
-    last = max((standing.revision for standing in shown.answers if standing.operator == operator), default=0)
+        partition = partition_of(key, counts[topics.FEEDBACK.name])
+        # Not of those that stand: a retracted answer does not, and the next one must still be newer.
+        given = [
+            earlier.revision
+            async for _, earlier in _records(consumer, topics.FEEDBACK.name, deployment.topic_prefix, partition, _GIVEN)
+            if (earlier.decision, earlier.operator) == (shown.id, operator)
+        ]
+    last = max([*given, *(standing.revision for standing in shown.answers if standing.operator == operator)], default=0)
     fields = {"decision": shown.id, "operator": operator, "kind": kind, "time_ms": time_ms, "reason": reason, "note": note}
     try:
         feedback = msgspec.convert({**fields, "revision": last + 1 if revision is None else revision}, Feedback)
     except msgspec.ValidationError as error:
         raise SettingsError(f"not an answer: {error}; change the option of that name") from error
-    partition = partition_of(key, counts[topics.FEEDBACK.name])
     async with open_sender(deployment) as sender:
         await sender.send(topics.FEEDBACK.name, partition, key, encode(feedback), ((CONTENT_TYPE, JSON),))
     return feedback

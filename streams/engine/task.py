@@ -1,7 +1,7 @@
 """A task: one partition number of all topics of a group. It takes blocks in order, one transaction at a time.
 
-Order inside a transaction: compute; begin; send outputs; send rows to the changelog; send the positions of the topics
-that moved; commit; only then write the database. The fault points name the gaps.
+Order inside a transaction: compute; begin; send outputs; send rows to the changelog; send the positions of all its
+topics; commit; only then write the database. The fault points name the gaps.
 """
 
 import asyncio
@@ -179,7 +179,7 @@ class Task:
         reach("before_compute")
         state = State(self._store.reader(self._partition))
         outputs, positions = self._compute(work, state)
-        time_ms = max(timestamp for delivery in work for timestamp in delivery.block.timestamps_ms)
+        time_ms = max(max(block.timestamps_ms, default=0) for block, *_ in work)
         reach("after_compute")
         await producer.begin_transaction()
         reach("after_begin")

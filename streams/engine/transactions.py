@@ -15,6 +15,7 @@ from faust.types import TP
 
 from schemas.errors import TopologyError
 from schemas.topics import CONTROL
+from streams.engine.fetch import Delivery
 from streams.engine.task import Task
 
 if TYPE_CHECKING:
@@ -31,6 +32,12 @@ class Tasks(TransactionManager):
     def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - Faust's
         super().__init__(*args, **options)
         self.owned: dict[int, Task] = {}
+
+    def offer(self, partition: int, deliveries: list[Delivery]) -> None:
+        """Tell a task, if it is still ours, of blocks that are on their way to it."""
+        if (task := self.owned.get(partition)) is not None:
+            for delivery in deliveries:
+                task.offer(delivery)
 
     async def flush(self) -> None:
         """Do nothing: tasks wait for their own outputs."""

@@ -97,18 +97,16 @@ class Consumer(driver.Consumer):
             await asyncio.sleep(FULL_TASK_S)
             return
         found = await self._thread.take(wanted, timeout if len(wanted) == len(active) else FULL_TASK_S)
-        # Control first: a task learns of it before any other block that came with it.
-        for tp in sorted(found, key=lambda tp: wanted[tp] != CONTROL.name):
-            if not self.flow_active or self.app.consumer_generation_id != generation:
-                return
-            if tp.topic == self.app.plan.changelog:
-                self.app.recovery.restore(TP(*tp), found[tp])
-                continue
-            task = self.transactions.owned[tp.partition]
-            for delivery in found[tp]:
-                task.offer(delivery)
+        if not self.flow_active or self.app.consumer_generation_id != generation:
+            return
+        changelog = self.app.plan.changelog
+        for tp in [tp for tp in found if tp.topic == changelog]:
+            self.app.recovery.restore(TP(*tp), found.pop(tp))
+        # All before the first is on its way: a task knows of control before any other block that came with it.
         for tp, deliveries in found.items():
-            for delivery in deliveries if tp.topic != self.app.plan.changelog else ():
+            self.transactions.offer(tp.partition, deliveries)
+        for tp, deliveries in found.items():
+            for delivery in deliveries:
                 yield TP(*tp), self._message(TP(*tp), delivery, generation)
 
     def _wants(self, tp: TP) -> str | None:

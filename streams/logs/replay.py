@@ -13,7 +13,6 @@ from schemas import topics
 from schemas.codecs import decode
 from schemas.errors import ReplayError
 from schemas.events import MergeStep
-from schemas.identity import partition_of
 from schemas.settings import Settings
 from streams.engine.compute import Limits, State, compute
 from streams.groups import DEAD_LETTER_BYTES_MAX, RECORD_BYTES_MAX, TaskGroup
@@ -150,12 +149,13 @@ def taken(group: TaskGroup, partition: int, log: Log) -> Iterator[Taken]:
 
 
 def merge_steps(group: str, partition: int, log: Log) -> Iterator[MergeStep]:
-    """Give the order in which one task took its inputs, as it recorded it."""
+    """Give the order in which one task took its inputs, as it recorded it: all in one partition, whichever that is."""
     key = merge_key(group, partition)
-    for block in log.read(topics.MERGE.name, partition_of(key, len(log.manifest.topics[topics.MERGE.name]))):
-        for record_key, value in zip(block.keys, block.values, strict=True):
-            if record_key == key:
-                yield from decode(topics.MERGE.name, value).steps
+    for place in range(len(log.manifest.topics[topics.MERGE.name])):
+        for block in log.read(topics.MERGE.name, place):
+            for record_key, value in zip(block.keys, block.values, strict=True):
+                if record_key == key:
+                    yield from decode(topics.MERGE.name, value).steps
 
 
 def between(block: Block, start: int, stop: int | None) -> Block:
@@ -171,6 +171,19 @@ def between(block: Block, start: int, stop: int | None) -> Block:
     )
 
 
+def joined(first: Block, second: Block) -> Block:
+    """Return the records of two blocks of one partition as one."""
+    return Block(
+        first.topic,
+        first.partition,
+        first.offsets + second.offsets,
+        first.timestamps_ms + second.timestamps_ms,
+        first.keys + second.keys,
+        first.values + second.values,
+        first.headers + second.headers,
+    )
+
+
 class _Cursor:
     """Takes records off the blocks of one partition up to given offsets; the cuts between these blocks do not matter."""
 
@@ -183,21 +196,9 @@ class _Cursor:
         taken = self._empty
         while True:
             index = bisect_left(self._rest.offsets, until)
-            taken, self._rest = _joined(taken, between(self._rest, 0, index)), between(self._rest, index, None)
+            taken, self._rest = joined(taken, between(self._rest, 0, index)), between(self._rest, index, None)
             if self._rest.offsets:
                 return taken
             self._rest = next(self._blocks, self._empty)
             if not self._rest.offsets:
                 return taken
-
-
-def _joined(first: Block, second: Block) -> Block:
-    return Block(
-        first.topic,
-        first.partition,
-        first.offsets + second.offsets,
-        first.timestamps_ms + second.timestamps_ms,
-        first.keys + second.keys,
-        first.values + second.values,
-        first.headers + second.headers,
-    )

@@ -107,7 +107,8 @@ def test_peers_are_counted() -> None:
 def test_an_entity_is_not_its_own_peer() -> None:
     """An entity that fires again with its label counts once for others, and never for itself."""
     state = ScopeState()
-    met = [meet_peers(state, at(row), entity, label) for row, (entity, label) in enumerate(["ax", "ax", "bx", "by", "cx", "ax"])]
+    events = [("a", "x"), ("a", "x"), ("b", "x"), ("b", "y"), ("c", "x"), ("a", "x")]
+    met = [meet_peers(state, at(row), entity, label) for row, (entity, label) in enumerate(events)]
     assert met == [0, 0, 1, 0, 2, 2]
 
 
@@ -154,6 +155,7 @@ def test_a_scenario_is_consistent(seed: int) -> None:
         assert event.features["log_score"] == log(event.score) == log(event.detector_scores["combined"])
         assert exp(event.features["log_raw"]) == pytest.approx(max(0.01, event.detector_scores["raw"]))
         assert 1 <= len(event.symptoms) <= 5
+        assert len(event.symptoms) == 1 or all(one.z > 3 for one in event.symptoms)
         assert event.scenario_class == f"{event.scope}|{event.symptoms[0].label}|{event.action.name}"
         assert event.excerpt_times_ms == sorted(set(event.excerpt_times_ms))
         assert event.excerpt_times_ms[-1] == event.time_ms
@@ -163,6 +165,17 @@ def test_a_scenario_is_consistent(seed: int) -> None:
             assert len(values) == len(event.excerpt_times_ms) <= 12
             assert values[-1] == symptom.value
             assert (symptom.value >= symptom.usual) == (symptom.direction == "up") or symptom.shape == "variance"
+
+
+def test_only_unusual_metrics_are_blamed() -> None:
+    """A fault of one metric names that one, and its action, although the score looks at five."""
+    samples = steady("machine", HISTORY)
+    samples[-1]["metrics"]["mem_u"] = 70.0
+    [scenario] = [one for one in run(log_of(samples)).events(Scenario) if one.time_ms == at(HISTORY - 1)]
+    assert [one.label for one in scenario.symptoms] == ["mem_u:up"]
+    assert scenario.scenario_class == "default|mem_u:up|restart_leaking_service"
+    assert scenario.features["share_unusual"] == 1 / 6
+    assert scenario.features["sign_balance"] == 1
 
 
 def test_candidates_of_the_last_day_are_a_feature() -> None:

@@ -17,6 +17,8 @@ from streams.groups import TaskGroup
 from streams.logs.files import Log, Manifest, Part, topic_writer, write_manifest
 from streams.logs.replay import Taken, between, fold, merge_key
 
+# Long after all that the logs of tests tell of.
+APPENDED_MS = 1_900_000_000_000
 Topics = dict[str, list[Block]]
 SETTINGS = Settings(
     Profile("test"), Policy("1", ()), Catalogue((CatalogueAction("restart", ("*",), blast_radius=1, reversible=True),))
@@ -32,8 +34,11 @@ def append(held: Topics, topic: str, partition: int, record: tuple[int, bytes | 
     """Append a record (time, key, value, headers), `gap` offsets after the last one, as markers of transactions leave them."""
     block = held[topic][partition]
     block.offsets.append((block.offsets[-1] + 1 if block.offsets else 0) + gap)
-    for column, value in zip(block[3:], record, strict=True):
-        column.append(value)
+    time_ms, key, value, headers = record
+    block.timestamps_ms.append(time_ms)
+    block.keys.append(key)
+    block.values.append(value)
+    block.headers.append(headers)
 
 
 def simulate(topology: Iterable[TaskGroup], inputs: Topics, settings: Settings, seed: int, block_records: int = 7) -> Topics:
@@ -50,7 +55,7 @@ def simulate(topology: Iterable[TaskGroup], inputs: Topics, settings: Settings, 
             rows: dict[bytes, bytes] = {}
             for output in fold(group, order, settings, partitions, rows):
                 place = partition_of(output.key, partitions)
-                append(held, output.topic, place, (0, output.key, output.value, output.headers), gap=draw.random() < 0.1)
+                append(held, output.topic, place, (APPENDED_MS, output.key, output.value, output.headers), gap=draw.random() < 0.1)
             if group.merges:
                 _record_merge(held, group.name, partition, order, partitions, draw)
     return held
@@ -59,7 +64,8 @@ def simulate(topology: Iterable[TaskGroup], inputs: Topics, settings: Settings, 
 def _cut_and_merge(blocks: list[Block], draw: random.Random, block_records: int) -> Iterator[Taken]:
     taken = [0] * len(blocks)
     while open_inputs := [index for index, block in enumerate(blocks) if taken[index] < len(block.offsets)]:
-        index = draw.choice(open_inputs)
+        # By what is left of each, so that all come to their end together.
+        index = draw.choices(open_inputs, [len(blocks[index].offsets) - taken[index] for index in open_inputs])[0]
         start, taken[index] = taken[index], min(taken[index] + draw.randint(1, block_records), len(blocks[index].offsets))
         piece = between(blocks[index], start, taken[index])
         # The fetch position after a block: at times already beyond the markers that follow it.
@@ -75,10 +81,12 @@ def _record_merge(held: Topics, group: str, partition: int, order: list[Taken], 
         steps.append(MergeStep(block.topic, positions.get(block.topic, 0), following))
         positions[block.topic] = following
         if draw.random() < 0.5:
-            append(held, topics.MERGE.name, partition_of(key, partitions), (0, key, encode(Merge(group, partition, tuple(steps))), ()), 1)
+            append(
+                held, topics.MERGE.name, partition % partitions, (APPENDED_MS, key, encode(Merge(group, partition, tuple(steps))), ()), 1
+            )
             steps = []
     if steps:
-        append(held, topics.MERGE.name, partition_of(key, partitions), (0, key, encode(Merge(group, partition, tuple(steps))), ()), 1)
+        append(held, topics.MERGE.name, partition % partitions, (APPENDED_MS, key, encode(Merge(group, partition, tuple(steps))), ()), 1)
 
 
 def memory_log(held: Topics, settings: Settings, *, quiet: bool = True) -> Log:

@@ -19,7 +19,7 @@ from schemas.topics import CONTROL, DECISION, FEEDBACK, RECOMMENDATION, SCENARIO
 from streams.groups import Agent, TaskGroup
 from streams.logs.compare import Comparison, compare, describe
 from streams.logs.files import Log, Manifest, Part, open_log
-from streams.logs.replay import between, replay
+from streams.logs.replay import between, joined, replay
 from tests.replay.simulation import SETTINGS, Topics, append, empty, memory_log, merge_changed, save, simulate
 
 PARTITIONS = 3
@@ -102,9 +102,13 @@ def test_a_changed_byte_is_found(held: Topics, data: st.DataObject) -> None:
     topic, partition, index = data.draw(st.sampled_from(places))
     block = held[topic][partition]
     column = data.draw(st.sampled_from(["keys", "values", "headers"]))
-    changed = list(getattr(block, column))
-    changed[index] = (*changed[index], ("more", b"")) if column == "headers" else (changed[index] or b"") + b" "
-    held[topic][partition] = block._replace(**{column: changed})
+    keys, values, headers = list(block.keys), list(block.values), list(block.headers)
+    if column == "headers":
+        headers[index] = (*headers[index], ("more", b""))
+    else:
+        changed = keys if column == "keys" else values
+        changed[index] = (changed[index] or b"") + b" "
+    held[topic][partition] = block._replace(keys=keys, values=values, headers=headers)
     result = check(memory_log(held, SETTINGS))
     # A scenario is an input of the next group too, which then derives something else.
     assert result.different >= 1
@@ -124,14 +128,11 @@ def test_a_record_too_few_or_too_many_is_found(held: Topics, data: st.DataObject
         return
     topic, partition, index = data.draw(st.sampled_from(places))
     block = held[topic][partition]
-    before, after = between(block, 0, index), between(block, index + 1, None)
-    held[topic][partition] = Block(topic, partition, *[[*x, *y] for x, y in zip(before[2:], after[2:], strict=True)])  # type: ignore[arg-type]  # columns of mixed types
+    before, record, after = between(block, 0, index), between(block, index, index + 1), between(block, index + 1, None)
+    held[topic][partition] = joined(before, after)
     result = check(memory_log(held, SETTINGS))
     assert (result.different, result.missing, result.extra) == (0, 1, 0)
-    twice = between(block, index, index + 1)
-    held[topic][partition] = Block(
-        topic, partition, *[[*x, *y, *z] for x, y, z in zip(before[2:], [c * 2 for c in twice[2:]], after[2:], strict=True)]
-    )  # type: ignore[arg-type, operator]  # columns of mixed types
+    held[topic][partition] = joined(joined(before, joined(record, record)), after)
     result = check(memory_log(held, SETTINGS))
     assert (result.different, result.missing, result.extra) == (0, 0, 1)
 
