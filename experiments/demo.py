@@ -44,7 +44,7 @@ class Plan(msgspec.Struct, frozen=True):
     window_scenarios: int
 
 
-LONG, SHORT = Plan(110, 200), Plan(22, 60)
+LONG, SHORT = Plan(118, 200), Plan(22, 60)
 
 
 def demo(*, short: bool = False, seed: int = 0, json: bool = False) -> int:

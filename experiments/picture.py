@@ -39,7 +39,7 @@ class Course(Struct):
         learning: Whether answers moved anything.
         answered: Answered decisions: event time, and the share of overrides among the answers.
         windows: Alignment loss by window.
-        past: Alignment loss of the whole past, as last published.
+        past: Alignment loss over all windows, as last published.
     """
 
     scope: str
@@ -83,12 +83,12 @@ def overrides_sentence(courses: Sequence[Course]) -> str:
 
 
 def loss_sentence(courses: Sequence[Course]) -> str:
-    """Say in one sentence how the losses of the whole run compare, and whether their intervals keep apart."""
+    """Say in one sentence how the losses over all windows compare, and whether their intervals keep apart."""
     past = {course.learning: course.past for course in courses if course.past}
     if len(past) < len(COLOURS):
         return "Too few decisions to close a window of alignment loss in both scopes."
     on, off = past[True], past[False]
-    words = f"Alignment loss of the whole run: {_loss(on)} with learning, {_loss(off)} without"
+    words = f"Alignment loss over all windows: {_loss(on)} with learning, {_loss(off)} without"
     if on.loss_high < off.loss_low or off.loss_high < on.loss_low:
         return f"{words}; the intervals do not overlap."
     return f"{words}; the intervals overlap, so this run alone does not settle it."

@@ -45,7 +45,7 @@ def counts(tallies: Sequence[ScopeTally]) -> dict[str, list[str]]:
     for name in ("surfaced", "answered", "scenario"):
         rows[f"overridden, per {name}"] = [share(tally.override_rates[name]) for tally in tallies]
     rows["alignment loss, last window"] = [loss(tally.latest) for tally in tallies]
-    rows["alignment loss, whole run"] = [loss(tally.past) for tally in tallies]
+    rows["alignment loss, all windows"] = [loss(tally.past) for tally in tallies]
     return rows
 
 

@@ -123,7 +123,7 @@ def test_change_compares_the_first_with_the_last(answered: list[tuple[int, float
 
 @pytest.mark.parametrize(("off_low", "words"), [(0.5, "the intervals do not overlap"), (0.3, "does not settle it")])
 def test_the_sentence_on_loss_says_whether_intervals_keep_apart(off_low: float, words: str) -> None:
-    """Intervals of the whole run that overlap are called so, and only those."""
+    """Intervals over all windows that overlap are called so, and only those."""
     seen = Watch()
     courses = list(seen.courses.values())
     assert "Too few" in loss_sentence(courses)
