@@ -28,9 +28,8 @@ from streams.clients import client_options
 SLOT_MS = 4 * HOUR_MS
 REVIEW_DELAY_MS = HOUR_MS // 2
 POLL_MS = 40
-# A recommendation has the time of its scope, which some servers' telemetry reaches sooner than others': whoever is asked looks
-# at what has just been. The demo's telemetry never runs further ahead than this.
-LOOK_BACK_MS = 110 * MINUTE_MS
+# What has just ended still shows for some samples: a return to normal is a jump too.
+LOOK_BACK_MS = 10 * MINUTE_MS
 # How far the clock runs on by itself while no recommendation comes: beyond every answer's delay.
 RUN_ON_MS_MAX = 8 * HOUR_MS
 
@@ -72,7 +71,7 @@ def answers(behaviour: Behaviour, world: World, operator: str, team: str, roster
     if comes_late < behaviour.late:
         minutes += (recommendation.deadline_ms - recommendation.opened_ms) / MINUTE_MS
     time_ms = recommendation.opened_ms + round(minutes * MINUTE_MS)
-    event = last_event(world, server_of(recommendation.entity), recommendation.opened_ms, LOOK_BACK_MS)
+    event = last_event(world, server_of(recommendation.entity), recommendation.scenario_ms, LOOK_BACK_MS)
     right = Answer.LIKE if event is not None and event.fault else Answer.OVERRIDE
     wrong = Answer.OVERRIDE if right is Answer.LIKE else Answer.LIKE
     said = wrong if errs < behaviour.error else right

@@ -232,7 +232,11 @@ class StandingAnswer(Struct, frozen=True):
 
 
 class Recommendation(Struct, frozen=True):
-    """A surfaced decision at one moment of its life; `id` is the decision's."""
+    """A surfaced decision at one moment of its life; `id` is the decision's.
+
+    `scenario_ms` is when the entity showed it, `opened_ms` the scope's time when it was surfaced: telemetry of one scope may arrive
+    from some entities sooner than from others. `time_ms` is the scope's time at this moment.
+    """
 
     id: str
     life: Life
@@ -240,6 +244,7 @@ class Recommendation(Struct, frozen=True):
     entity: Name
     scenario_class: str
     time_ms: TimeMs
+    scenario_ms: TimeMs
     opened_ms: TimeMs
     deadline_ms: TimeMs
     summary: str

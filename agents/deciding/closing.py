@@ -30,6 +30,7 @@ def recommend(turn: Turn, decision: DecisionRow, life: Life, time_ms: int, *, la
         entity=decision.entity,
         scenario_class=decision.scenario_class,
         time_ms=time_ms,
+        scenario_ms=decision.time_ms,
         opened_ms=decision.decided_ms,
         deadline_ms=decision.deadline_ms,
         summary=summary(decision),

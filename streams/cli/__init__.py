@@ -3,10 +3,7 @@
 Exit codes: 0 fine, 1 it found a fault, 2 wrong use.
 """
 
-import ast
-from importlib.metadata import EntryPoint, entry_points
-from importlib.util import find_spec
-from pathlib import Path
+from importlib.metadata import entry_points
 
 from cyclopts import App, CycloptsError
 from rich.console import Console
@@ -34,23 +31,14 @@ COMMANDS = (
 
 
 def make_app() -> App:
-    """Return the application: the commands above, and those that other packages offer as entry points `npo.commands`."""
+    """Return the application: the commands above, and those of the tables that are entry points `npo.commands`."""
     app = App(name="npo", help="Streaming recommendations that learn from operators' overrides.", result_action="return_value")
     for name, path, does, heading in COMMANDS:
         app.command(path, name=name, help=does, group=heading)
     for point in sorted(entry_points(group="npo.commands")):
-        app.command(point.value, name=point.name, help=first_line(point), group="Experiments")
+        for name, path, does in point.load():
+            app.command(path, name=name, help=does, group="Experiments")
     return app
-
-
-def first_line(point: EntryPoint) -> str:
-    """Return the first line of a function's docstring without importing its module, which may be slow."""
-    spec = find_spec(point.module)
-    source = "" if spec is None or spec.origin is None else Path(spec.origin).read_text(encoding="utf-8")
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == point.attr:
-            return (ast.get_docstring(node) or "").partition("\n")[0]
-    return ""
 
 
 def main(tokens: list[str] | None = None) -> int:

@@ -27,6 +27,7 @@ def recommendation(name: str, server: int, time_ms: int, scope: str = SCOPE, lif
         entity=entity_name(scope, server),
         scenario_class=f"{scope}|cpu_usage:up|limit-processes",
         time_ms=time_ms,
+        scenario_ms=time_ms,
         opened_ms=time_ms,
         deadline_ms=time_ms + 4 * HOUR_MS,
         summary="",

@@ -1,0 +1,7 @@
+"""The commands that `npo` offers beside its own: name, where it is, what it does."""
+
+COMMANDS = (
+    ("demo", "experiments.demo:demo", "Run the whole loop on simulated servers and operators."),
+    ("operators", "experiments.operators:operators", "Answer recommendations as the demo's simulated operators."),
+    ("bench", "experiments.bench:bench", "Measure samples a second through the running system."),
+)
