@@ -22,4 +22,4 @@ COPY --from=build /opt/npo /opt/npo
 ENV PATH=/opt/npo/bin:$PATH NPO_HOME=/var/lib/npo PYTHONDONTWRITEBYTECODE=1
 WORKDIR /var/lib/npo
 USER 10001
-CMD ["npo", "worker"]
+CMD ["npo", "--help"]

@@ -42,10 +42,9 @@ def pods() -> dict[str, dict[str, Any]]:
 
 
 def commands() -> Iterator[list[str]]:
-    """Give every command that compose file, manifests and image start our own image with."""
+    """Give every command that compose file and manifests start our own image with."""
     yield from (service["command"] for service in compose()["services"].values() if service["image"] == "npo:latest")
     yield from (container["command"] for container in pods().values())
-    yield ["npo", "worker"]
 
 
 def accepts(checker: tuple[str, ...], path: Path) -> subprocess.CompletedProcess[str]:

@@ -26,8 +26,8 @@ def moment(name: str, server: int, at_ms: int, life: Life) -> Recommendation:
     action = Action("look-into-it", 0, reversible=True)
     return Recommendation(
         id=name, life=life, scope=SCOPE, entity=entity_name(SCOPE, server), scenario_class="class", time_ms=at_ms, opened_ms=at_ms,
-        scenario_ms=at_ms, deadline_ms=at_ms + 4 * HOUR_MS, summary="", action=action, symptoms=(), confidence=0.9, threshold=0.8, repeats=0,
-        peers_alike=0, answers=(), positions={},
+        deadline_ms=at_ms + 4 * HOUR_MS, scenario_ms=at_ms, summary="", action=action, symptoms=(), confidence=0.9, threshold=0.8,
+        repeats=0, peers_alike=0, answers=(), positions={},
     )  # fmt: skip
 
 
