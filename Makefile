@@ -31,7 +31,7 @@ lint: setup  ## Style, types and the dependency rule
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: setup  ## Throughput and delay on this machine
+bench: setup  ## Samples a second through the running system, on this machine
 	$(BIN)/npo bench
 
 lock: setup  ## Newest versions that pyproject.toml allows, and the digests of Kafka's jars

@@ -76,6 +76,8 @@ class Facts(TypedDict):
 DECLARED: dict[str, dict[str, type]] = {group: dict(kind.__annotations__) for group, kind in Facts.__annotations__.items()}
 # The rule that every policy has: all declared facts are there and can be judged.
 FACTS_RULE = "facts"
+# The other one: whatever a policy says, a control record stops its scope.
+KILL_RULE = "kill_switch"
 # The parser recurses: at 500 characters the deepest expression fits a thread's stack of 256 KiB, at 1,000 it does not.
 LENGTH_MAX = 500
 TEXT_MAX = 4096
@@ -104,12 +106,12 @@ def compile_policy(policy: Policy) -> Guard:
         SettingsError: a name twice, or a rule that cannot be compiled, names what is not declared, costs too much, or
             gives anything but true or false; the message names the rule.
     """
-    names = Counter([FACTS_RULE, *(rule.name for rule in policy.rules)])
+    names = Counter([FACTS_RULE, KILL_RULE, *(rule.name for rule in policy.rules)])
     for name, times in names.items():
         if times > 1:
             raise SettingsError(
                 f"policy {policy.version}: rule name {name!r} is used {times} times; give each rule a name of its own"
-                f" (the name {FACTS_RULE!r} belongs to the built-in check of facts)"
+                f" (the names {FACTS_RULE!r} and {KILL_RULE!r} belong to the built-in checks)"
             )
     programs = tuple((rule.name, _compile(rule)) for rule in policy.rules)
     named = {fact for rule in policy.rules for fact in _FACT.findall(_TEXT.sub("''", rule.deny_if))}
@@ -117,15 +119,15 @@ def compile_policy(policy: Policy) -> Guard:
 
 
 def judge(guard: Guard, facts: Mapping[str, Any]) -> PolicyVerdict:
-    """Judge one scenario: allowed only where all declared facts are there and every rule gives false.
+    """Judge one scenario: allowed only where all declared facts are there, no kill is in force, and every rule gives false.
 
     Args:
         guard: the compiled policy.
         facts: `Facts`; whatever else it holds is not looked at.
 
     Returns:
-        The verdict. `rules` names each rule that denies or that could not be judged, in the order of the policy, and is empty
-        if and only if the verdict allows; `error` says what could not be judged; `facts` holds what was judged, by flat
+        The verdict. `rules` names each rule that denies or that could not be judged, the kill switch first, then in the order of
+        the policy, and is empty if and only if the verdict allows; `error` says what could not be judged; `facts` holds what was judged, by flat
         names such as `action.blast_radius`.
     """
     flat, faults = _check(facts)
@@ -133,7 +135,8 @@ def judge(guard: Guard, facts: Mapping[str, Any]) -> PolicyVerdict:
         return PolicyVerdict(allowed=False, rules=(FACTS_RULE,), facts=flat, error="; ".join(faults))
     # Handing facts over costs more than judging them, so only those that some rule names go.
     context = cel.Context({group: {name: facts[group][name] for name in names} for group, names in guard.named.items() if names})
-    denying, errors = [], []
+    denying: list[str] = [KILL_RULE] if flat["control.killed"] else []
+    errors = []
     for name, program in guard.programs:
         result, fault = _run(program, context)
         if fault is not None:

@@ -11,6 +11,8 @@ NpoError
 │   └── ContradictionError   one operator's revision twice, with different content
 ├── TopologyError            topics or partitions that do not fit the topology
 ├── PositionError            positions that the log no longer holds, or a gap in what was delivered
+├── StateError               state that cannot be read or written
+│   └── RowError             a row of another schema version than this release reads
 ├── EmbeddedServerError      an embedded Kafka or Valkey that does not start, or a jar that differs from the lock
 ├── StackError               `npo up` has not been run, or its servers are gone
 ├── LogFileError             an exported log that is not complete or not readable
@@ -72,16 +74,16 @@ class TopologyError(NpoError):
     """Topics or partitions that do not fit the topology."""
 
 
-class RowError(NpoError):
-    """A row of state of another schema version than this release reads."""
-
-
 class PositionError(NpoError):
     """Positions that the log no longer holds, or a gap in what was delivered."""
 
 
 class StateError(NpoError):
-    """A store that cannot be read or written."""
+    """State that cannot be read or written: no fault of a record, so that it stops the worker and makes no dead letter."""
+
+
+class RowError(StateError):
+    """A row of state of another schema version than this release reads."""
 
 
 class EmbeddedServerError(NpoError):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.guardrails import DECLARED, FACTS_RULE, LENGTH_MAX, TEXT_MAX, Facts, compile_policy, judge
+from agents.guardrails import DECLARED, FACTS_RULE, KILL_RULE, LENGTH_MAX, TEXT_MAX, Facts, compile_policy, judge
 from schemas.errors import SettingsError
 from schemas.events import PolicyVerdict
 from schemas.settings import DEPLOY, Policy, Rule, read_yaml
@@ -75,7 +75,6 @@ def test_calm_is_allowed() -> None:
 @pytest.mark.parametrize(
     ("rule", "changes"),
     [
-        ("kill_switch", {"control.killed": True}),
         ("irreversible_blast_radius", {"action.reversible": False, "action.blast_radius": 6}),
         ("blast_radius", {"action.blast_radius": 51}),
         ("irreversible_at_peers", {"action.reversible": False, "scenario.peers_alike": 4}),
@@ -112,9 +111,10 @@ def test_busy_scope_is_not_throttled() -> None:
 
 @given(FACTS)
 def test_killed_always_denies(facts: dict[str, dict[str, Any]]) -> None:
-    """Whatever the other facts are, a killed scope surfaces nothing, and the kill switch is named."""
+    """Whatever the other facts are, and under a policy without rules too, a killed scope surfaces nothing, and the kill switch is named."""
     facts["control"]["killed"] = True
-    assert "kill_switch" in denying(judge(GUARD, facts))
+    for guard in (GUARD, compile_policy(Policy("empty", ()))):
+        assert KILL_RULE in denying(judge(guard, facts))
 
 
 @given(FACTS, st.sampled_from(NAMES), st.booleans())
@@ -174,7 +174,8 @@ def test_order_of_rules_changes_nothing_else(facts: dict[str, dict[str, Any]], r
     guard = compile_policy(policy(*rules))
     verdict, plain = judge(guard, facts), judge(compile_policy(policy(*RULES)), facts)
     assert (verdict.allowed, denying(verdict), verdict.facts) == (plain.allowed, denying(plain), plain.facts)
-    assert list(verdict.rules) == [rule.name for rule in rules if rule.name in verdict.rules]
+    order = [KILL_RULE, *(rule.name for rule in rules)]
+    assert list(verdict.rules) == [name for name in order if name in verdict.rules]
     assert judge(guard, facts) == verdict
 
 
@@ -199,11 +200,11 @@ def test_rule_that_fails_denies(expression: str, says: str) -> None:
     """An error or a result that is no boolean denies, with the rule and the fault, and the other rules are still judged."""
     facts: Any = changed("scenario", "peers_seen", 0)
     facts["scenario"]["peers_alike"] = 2**62
-    facts["control"]["killed"] = True
+    facts["control"]["frozen"] = True
     # The samples at compilation find a result of a wrong type only where they lead to it.
-    guard = compile_policy(policy(Rule("bad", expression), Rule("kill", "control.killed"), Rule("fine", "budget.open > 1000")))
+    guard = compile_policy(policy(Rule("bad", expression), Rule("freeze", "control.frozen"), Rule("fine", "budget.open > 1000")))
     verdict = judge(guard, facts)
-    assert denying(verdict) == {"bad", "kill"}
+    assert denying(verdict) == {"bad", "freeze"}
     assert verdict.error is not None
     assert verdict.error.startswith("bad: ")
     assert says in verdict.error
@@ -227,7 +228,7 @@ def test_bad_rule_is_refused(expression: str) -> None:
         compile_policy(policy(Rule("fine", "control.killed"), Rule("bad_rule", expression)))
 
 
-@pytest.mark.parametrize("name", ["twice", FACTS_RULE])
+@pytest.mark.parametrize("name", ["twice", FACTS_RULE, KILL_RULE])
 def test_name_twice_is_refused(name: str) -> None:
     """Two rules of one name, or one with the built-in rule's, are refused by name: a verdict must say which rule denied."""
     with pytest.raises(SettingsError, match=repr(name)):

@@ -64,7 +64,27 @@ def decision(name: str, scope: str, time_ms: int, status: Status) -> Decision:
 def recommendation(name: str, scope: str, life: Life, time_ms: int, *kinds: Answer, late: bool = False) -> Recommendation:
     """A recommendation at one moment of its life, with one standing answer of each kind."""
     answers = tuple(StandingAnswer(f"operator-{index}", kind, 1, time_ms) for index, kind in enumerate(kinds))
-    return Recommendation(name, life, scope, "e", "c", time_ms, 1_000, 9_000, "s", ACTION, (), 0.9, 0.8, 0, 0, answers, {}, late)
+    return Recommendation(
+        id=name,
+        life=life,
+        scope=scope,
+        entity="e",
+        scenario_class="c",
+        time_ms=time_ms,
+        scenario_ms=900,
+        opened_ms=1_000,
+        deadline_ms=9_000,
+        summary="s",
+        action=ACTION,
+        symptoms=(),
+        confidence=0.9,
+        threshold=0.8,
+        repeats=0,
+        peers_alike=0,
+        answers=answers,
+        positions={},
+        late=late,
+    )
 
 
 def judgement(name: str, scope: str, revision: int, time_ms: int) -> Judgement:
@@ -164,7 +184,15 @@ def test_read_model_is_blind_to_batches_and_interleaving(valkey: Valkey, log: di
 
     left, right = asyncio.run(both())
     assert left == right
-    assert all(len(right.get(f":{kind}s:{scope}".encode(), ())) <= HELD_MAX for kind in ("decision", "recommendation") for scope in SCOPES)
+    for kind in ("decision", "recommendation", "judgement"):
+        by_scope = [{name for name, _ in right.get(f":{kind}s:{scope}".encode(), ())} for scope in SCOPES]
+        assert all(len(names) <= HELD_MAX for names in by_scope)
+        strings = {key.removeprefix(f":{kind}:".encode()) for key in right if key.startswith(f":{kind}:".encode())}
+        assert strings == set().union(*by_scope), "what has dropped out leaves nothing behind"
+    for scope in SCOPES:
+        assert {name for name, _ in right.get(f":open:{scope}".encode(), ())} <= {
+            name for name, _ in right.get(f":recommendations:{scope}".encode(), ())
+        }
 
 
 @given(log=logs())

@@ -16,7 +16,7 @@ from agents.scoring import PERFECT, Channel
 from agents.step import Block, Context, Output, Result, Rows, dead_letter
 from agents.trust import Coins, channel, prior
 from schemas import codecs
-from schemas.errors import DecodeError, FutureTimeError, PartitionError, RecordError
+from schemas.errors import DecodeError, FutureTimeError, PartitionError, RecordError, StateError
 from schemas.events import Alarm, Positions
 from schemas.headers import Headers, cloud_event, event_id, trace_of
 from schemas.identity import derived_name, partition_of, source_name
@@ -110,7 +110,11 @@ Handler = Callable[[Turn, Any], None]
 
 
 def fold(rows: Rows, block: Block, context: Context, handle: Handler) -> Result:
-    """Handle the records of a block in order; one that cannot be handled goes to the dead-letter topic with its reason."""
+    """Handle the records of a block in order; one that cannot be handled goes to the dead-letter topic with its reason.
+
+    Raises:
+        StateError: the rows cannot be read, which is no fault of a record.
+    """
     state = State(rows)
     outputs: list[Output] = []
     for index in range(len(block.offsets)):
@@ -118,6 +122,8 @@ def fold(rows: Rows, block: Block, context: Context, handle: Handler) -> Result:
             event = codecs.decode(block.topic, block.values[index])
             turn = begin(state, block, index, context, scope_of(block, index, context, event))
             handle(turn, event)
+        except (StateError, MemoryError):
+            raise
         except RecordError as error:
             state.rollback()
             outputs.append(dead_letter(block, index, error.reason, str(error)))

@@ -5,7 +5,7 @@ error; a record that breaks is rolled back. Objects never outlive that without g
 """
 
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import msgspec
 from msgspec import Struct
@@ -13,6 +13,7 @@ from msgspec import Struct
 from agents.alignment import empty_counts
 from agents.step import Rows
 from agents.thresholds import ARMS
+from schemas.errors import RowError
 from schemas.events import Action, JudgedAnswer, StandingAnswer, Status, Symptom
 from schemas.identity import SEPARATOR
 
@@ -225,6 +226,23 @@ def row_key(kind: type[Row], *parts: str) -> bytes:
     return SEPARATOR.join((KINDS[kind], *parts)).encode()
 
 
+def read_row(kind: type[R], value: bytes) -> R:
+    """Read a row.
+
+    Raises:
+        RowError: not a row of this kind and schema version.
+    """
+    try:
+        row = cast("R", _DECODERS[kind].decode(value))
+    except msgspec.DecodeError as error:
+        raise RowError(f"a {KINDS[kind]} row that cannot be read: {error}; rebuild the state by replaying the inputs") from error
+    if row.version != SCHEMA_VERSION:
+        raise RowError(
+            f"a {KINDS[kind]} row of version {row.version}, this release reads {SCHEMA_VERSION}; rebuild the state from the inputs"
+        )
+    return row
+
+
 @dataclass
 class State:
     """The rows of one task during one block, with an undo for one record at a time."""
@@ -245,7 +263,7 @@ class State:
             value = self._stored(key)
             if value is None:
                 return None
-            row = _DECODERS[kind].decode(value)
+            row = read_row(kind, value)
         self._touched[key] = row
         return row  # type: ignore[return-value]  # the key's first part is the row's kind
 

@@ -1,15 +1,17 @@
 """Decider and learner as one fold: what the order of the log decides, and what its blocks do not."""
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from agents.deciding.rows import _DECODERS, KINDS
+from agents.deciding.rows import KINDS, ScopeRow, read_row, row_key
+from schemas.errors import RowError
 from schemas.identity import SEPARATOR
 from schemas.settings import Settings
-from tests.deciding.logs import DEFAULT, PAPER_FIELDS, busy_log, run, settings_with
+from tests.deciding.logs import DEFAULT, PAPER_FIELDS, Folded, busy_log, run, settings_with
 
 SETTINGS = {
     "default": DEFAULT,
@@ -78,5 +80,14 @@ def test_every_row_reads_back() -> None:
     """Every row carries its kind in its key and its schema version, and decodes as that kind."""
     kinds = {name: kind for kind, name in KINDS.items()}
     for key, value in run(busy_log(3), cuts=set()).rows.items():
-        row = _DECODERS[kinds[key.decode().split(SEPARATOR)[0]]].decode(value)
-        assert row.version == 1
+        assert read_row(kinds[key.decode().partition(SEPARATOR)[0]], value).version == 1
+
+
+@pytest.mark.parametrize("value", [b"", b"junk", msgspec.msgpack.encode(ScopeRow(version=2))])
+def test_a_row_of_another_release_stops_the_task(value: bytes) -> None:
+    """State that this release cannot read raises, and no record is made a dead letter for it."""
+    log = busy_log(3)[:20]
+    folded = Folded(rows={row_key(ScopeRow, scope): value for scope in ("shop", "bank")})
+    with pytest.raises(RowError):
+        run(log, cuts=set(), onto=folded)
+    assert folded.outputs == []
