@@ -173,7 +173,8 @@ def _label_ends(axes: Axes, ends: Sequence[tuple[float, float, Course]]) -> None
     axes.set_xticks([tick for tick in axes.get_xticks() if tick <= right])
     for _, value, course in sorted(ends, key=lambda end: end[1]):
         height = max(value, least)
-        axes.text(right * 1.015, height, course.name, color=COLOURS[course.learning], va="center", fontweight="bold")
+        behind = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+        axes.text(right * 1.015, height, course.name, color=COLOURS[course.learning], va="center", fontweight="bold", bbox=behind)
         least = height + apart
 
 

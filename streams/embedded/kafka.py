@@ -75,7 +75,7 @@ class Kafka(Child):
         return f"{HOST}:{self.port}"
 
 
-def start_kafka(directory: Path, port: int | None = None, heap_mb: int = 256, *, fast_start: bool = True) -> Kafka:
+def start_kafka(directory: Path, port: int | None = None, heap_mb: int = 256, *, fast_start: bool = True, settings: str = "") -> Kafka:
     """Start a broker and wait until it serves groups and transactions; blocks for 2 to 4 s.
 
     Args:
@@ -84,6 +84,7 @@ def start_kafka(directory: Path, port: int | None = None, heap_mb: int = 256, *,
         port: Port on 127.0.0.1; None takes a free one.
         heap_mb: Limit of Java's heap.
         fast_start: Compile Java to the first tier only: quicker to start, slower under load.
+        settings: Lines of broker properties that go before those above; `{host}`, `{port}` and `{controller_port}` are filled in.
 
     Raises:
         EmbeddedServerError: The directory or the port is taken, a jar differs from the lock, or the broker did not come up.
@@ -92,8 +93,10 @@ def start_kafka(directory: Path, port: int | None = None, heap_mb: int = 256, *,
     directory.mkdir(parents=True, exist_ok=True)
     controller_port, free_port = free_ports(2)
     port = port or free_port
-    settings = directory / "server.properties"
-    settings.write_text(SETTINGS.format(host=HOST, port=port, controller_port=controller_port, data=directory / "data"), encoding="utf-8")
+    properties = directory / "server.properties"
+    # Of two lines with one name Java takes the last.
+    text = (SETTINGS + settings).format(host=HOST, port=port, controller_port=controller_port, data=directory / "data")
+    properties.write_text(text, encoding="utf-8")
     logging = directory / "log4j2.properties"
     logging.write_text(LOGGING, encoding="utf-8")
     java = [
@@ -108,8 +111,8 @@ def start_kafka(directory: Path, port: int | None = None, heap_mb: int = 256, *,
         ":".join(map(str, kafka_jars())),
     ]
     if not (directory / "data" / "meta.properties").exists():
-        _format(java, settings)
-    child = start_child("Kafka", [*java, "kafka.Kafka", settings], directory / "kafka.log", port=port)
+        _format(java, properties)
+    child = start_child("Kafka", [*java, "kafka.Kafka", properties], directory / "kafka.log", port=port)
     kafka = Kafka(child.name, child.process, child.log, port)
     wait_until_ready(kafka, lambda: connect(port), OSError)
     # In a thread of its own: asyncio.run would take the event loop of the calling one away.
@@ -118,14 +121,14 @@ def start_kafka(directory: Path, port: int | None = None, heap_mb: int = 256, *,
     return kafka
 
 
-def _format(java: list[str], settings: Path) -> None:
+def _format(java: list[str], properties: Path) -> None:
     """Write the identity of a new cluster into the data directory."""
     cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     # `--cluster-id=`, with the sign: an identity may start with a hyphen.
-    command = [*java, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "--config", str(settings)]
+    command = [*java, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "--config", str(properties)]
     done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode != 0:
-        message = f"cannot format {settings.parent / 'data'}: {(done.stderr or done.stdout)[-1000:]}"
+        message = f"cannot format {properties.parent / 'data'}: {(done.stderr or done.stdout)[-1000:]}"
         raise EmbeddedServerError(message)
 
 
