@@ -127,8 +127,8 @@ def judge(guard: Guard, facts: Mapping[str, Any]) -> PolicyVerdict:
 
     Returns:
         The verdict. `rules` names each rule that denies or that could not be judged, the kill switch first, then in the order of
-        the policy, and is empty if and only if the verdict allows; `error` says what could not be judged; `facts` holds what was judged, by flat
-        names such as `action.blast_radius`.
+        the policy, and is empty if and only if the verdict allows; `error` says what could not be judged; `facts` holds what was
+        judged, by flat names such as `action.blast_radius`.
     """
     flat, faults = _check(facts)
     if faults:

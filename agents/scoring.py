@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
+from scipy.special import expit, logit
 
 Array = NDArray[np.float64]
 Number = float | Array
@@ -19,6 +19,8 @@ CAP_SHARE = 0.2  # the share of a class's answers above which one source's answe
 CAP_FREE = 2.0  # answers of one source that are never damped
 YOUDEN_LEAST = 0.02  # a source this close to a coin flip moves nothing
 DRAW_FLOOR = 0.1  # least share of J^2 that an answer adds to the information for the draw
+DRIFT_BOUND = 5.0
+DRIFT_SHIFT = 2.0  # logit
 CONFIDENCE_EDGE = 1e-9  # keeps q(1 - q) above zero in double precision
 
 
@@ -40,6 +42,13 @@ class Offsets(NamedTuple):
     offset: Number
     information: Number
     draw_information: Number
+
+
+class Drift(NamedTuple):
+    """A class's two sums of log likelihood ratios: that it has become wanted more, and less, by `DRIFT_SHIFT`."""
+
+    rising: Number
+    falling: Number
 
 
 PERFECT = Channel(1.0, 1.0)
@@ -95,6 +104,45 @@ def update(before: Offsets, liked: Number, channel: Channel, wanted: Number, kap
     moved = np.where(heard, kappa * (liked - predicted) * slope / (noise * information), 0.0)
     draw = np.where(heard, kappa * np.maximum(gained, DRAW_FLOOR * youden**2), 0.0)
     return Offsets((before.offset + moved)[()], information[()], (before.draw_information + draw)[()])
+
+
+def forget(drift: Drift, offsets: Offsets, liked: Number, channel: Channel, wanted: Number) -> tuple[Drift, Offsets]:
+    """Watch each class for a jump, and let it forget where there is one.
+
+    g+- <- max(0, g+- + log(pi+-(z) / pi(z))) with logit q shifted by +-2 in pi+-; when one passes 5, b moves by the shift, H and D
+    fall to 1/4 at most, and both sums start anew.
+
+    Args:
+        drift: the sums before the answer.
+        offsets: the class after `update` has taken the answer.
+        liked: z.
+        channel: the source's coins: what a known liar says does not look like a jump. A source with J <= .02 moves nothing.
+        wanted: q before the answer.
+
+    Source: Page's CUSUM through the source's channel, DESIGN section 7.
+    """
+    heard = np.asarray(channel.youden) > YOUDEN_LEAST
+    said = _likelihood(channel, wanted, liked)
+    sums = []
+    for before, shift in zip(drift, (DRIFT_SHIFT, -DRIFT_SHIFT), strict=True):
+        shifted = expit(logit(wanted) + shift)
+        gained = np.where(heard, np.log(_likelihood(channel, shifted, liked) / said), 0.0)
+        sums.append(np.maximum(0.0, before + gained))
+    rises, falls = (total > DRIFT_BOUND for total in sums)
+    jumps = rises | falls
+    moved = offsets.offset + np.where(rises, DRIFT_SHIFT, np.where(falls, -DRIFT_SHIFT, 0.0))
+    information, draw = (
+        np.where(jumps, np.minimum(value, PRIOR_INFORMATION), value) for value in (offsets.information, offsets.draw_information)
+    )
+    rising, falling = (np.where(jumps, 0.0, total)[()] for total in sums)
+    return Drift(rising, falling), Offsets(moved[()], information[()], draw[()])
+
+
+def _likelihood(channel: Channel, wanted: Number, liked: Number) -> Number:
+    """Return P(z), the probability of what a source has said; never 0."""
+    likes = np.clip(predicted_like(channel, wanted), CONFIDENCE_EDGE, 1 - CONFIDENCE_EDGE)
+    said: Number = np.where(np.asarray(liked) > 0, likes, 1 - likes)[()]
+    return said
 
 
 def mean_misalignment(prior_weight: Number, prior_mean: Number, weight: Number, weighted: Number) -> Number:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.special import expit, logit
 
 from agents import scoring, thresholds, trust
-from agents.scoring import PERFECT, PRIOR_OFFSETS, Channel, Offsets
+from agents.scoring import PERFECT, PRIOR_OFFSETS, Channel, Drift, Number, Offsets
 
 shares = st.floats(0.02, 0.98)
 answers = st.sampled_from([0.0, 1.0])
@@ -79,6 +79,57 @@ def test_logit_score_finds_the_side_of_the_threshold(wanted: float) -> None:
         state = scoring.update(state, says_like, channel, scoring.confidence(0.0, state.offset), 1.0)
     passes = scoring.confidence(0.0, state.offset) >= 0.8
     assert np.mean(passes == (wanted >= 0.8)) >= 0.98
+
+
+def answered(chains: int, count: int, like_rate: float, channel: Channel, seed: int) -> tuple[Drift, Offsets]:
+    """Chains of one class each after `count` answers of a source, of which a share likes."""
+    random = np.random.default_rng(seed)
+    drift, state = Drift(np.zeros(chains), np.zeros(chains)), Offsets(*(np.full(chains, value) for value in PRIOR_OFFSETS))
+    for _ in range(count):
+        drift, state = hear(drift, state, (random.random(chains) < like_rate).astype(float), channel)
+    return drift, state
+
+
+def hear(drift: Drift, state: Offsets, liked: Number, channel: Channel) -> tuple[Drift, Offsets]:
+    """One answer a class: update, then forget."""
+    wanted = scoring.confidence(0.0, state.offset)
+    return scoring.forget(drift, scoring.update(state, liked, channel, wanted, 1.0), liked, channel, wanted)
+
+
+def test_a_class_that_turns_bad_is_withheld_soon() -> None:
+    """Of 300 classes with 1,000 answers that turn bad, half are under .8 after at most 8 answers, nine in ten after 12."""
+    channel = Channel(0.98, 0.98)
+    drift, state = answered(300, 1000, 0.97, channel, seed=7)
+    random = np.random.default_rng(8)
+    needed = np.zeros(300)
+    for _ in range(40):
+        above = np.asarray(scoring.confidence(0.0, state.offset)) >= 0.8
+        needed += above
+        drift, state = hear(drift, state, (random.random(300) < 0.04).astype(float), channel)
+    assert np.median(needed) <= 8
+    assert np.quantile(needed, 0.9) <= 12
+
+
+def test_a_steady_class_forgets_rarely() -> None:
+    """Over 300 classes of 1,000 steady answers fewer than one in e^5 is taken for a jump, as Lorden's bound for a CUSUM promises."""
+    channel = Channel(0.95, 0.95)
+    jumps, random = 0, np.random.default_rng(9)
+    drift, state = answered(300, 50, 0.9, channel, seed=10)
+    for _ in range(1000):
+        before = np.asarray(state.information)
+        drift, state = hear(drift, state, (random.random(300) < 0.9).astype(float), channel)
+        jumps += int(np.sum(np.asarray(state.information) < before))
+    assert 0 < jumps / (300 * 1000) < np.exp(-scoring.DRIFT_BOUND)
+
+
+@given(offsets, answers, shares, st.floats(0, 4.9), st.floats(0, 4.9))
+def test_a_known_liar_does_not_look_like_a_jump(before: Offsets, liked: float, wanted: float, rising: float, falling: float) -> None:
+    """A source without information moves neither sums nor offsets; an answer moves the two sums to opposite sides."""
+    assert scoring.forget(Drift(rising, falling), before, liked, Channel(0.5, 0.5), wanted) == (Drift(rising, falling), before)
+    after, _ = scoring.forget(Drift(rising, falling), before, liked, Channel(0.9, 0.9), wanted)
+    if after != Drift(0.0, 0.0):
+        assert (after.rising > rising) == bool(liked)
+        assert (after.falling > falling) != bool(liked)
 
 
 def test_trust_separates_the_honest_from_the_liar() -> None:

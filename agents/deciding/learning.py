@@ -7,7 +7,7 @@ import numpy as np
 from agents import alignment, scoring, trust
 from agents.deciding.fold import Turn, coins_of
 from agents.deciding.rows import ClassRow, DecisionRow, SourceRow
-from agents.scoring import OUTCOME_CHANNEL, Channel, Offsets
+from agents.scoring import OUTCOME_CHANNEL, Channel, Drift, Offsets
 from agents.thresholds import ARMS
 from schemas.events import Answer, JudgedAnswer
 from schemas.settings import Profile
@@ -75,6 +75,8 @@ def move_class(turn: Turn, row: ClassRow, decision: DecisionRow, heard: Heard) -
     kappa = scoring.cap(row.answers, row.by_source[heard.source])
     prior = Offsets(row.offset, row.information, row.draw_information)
     after = scoring.update(prior, float(bool(heard.liked)), heard.channel, wanted, kappa)
+    drift, after = scoring.forget(Drift(row.rising, row.falling), after, float(bool(heard.liked)), heard.channel, wanted)
+    row.rising, row.falling = (float(value) for value in drift)
     moved = float(after.offset) - row.offset
     row.offset, row.information, row.draw_information = (float(value) for value in after)
     return moved
