@@ -120,7 +120,7 @@ class Deployment(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="NPO_", extra="ignore")
 
     broker: str | None = None
-    redis: str | None = None
+    redis: str | None = Field(default=None, repr=False)
     home: Path = Path(".npo")
     partitions: int = Field(default=4, ge=1)
     topic_prefix: str = "npo."

@@ -92,7 +92,9 @@ async def apply(admin: AIOKafkaAdminClient, wanted: Iterable[TopicPlan]) -> list
     if absent := [by_name[difference.topic] for difference in differences if difference.what == "absent"]:
         brokers = len((await admin.describe_cluster())["brokers"])
         replicas = min(REPLICAS_MAX, brokers)
-        new = [NewTopic(topic.name, topic.partitions, replicas, topic_configs=topic.config) for topic in absent]
+        # What is acknowledged must outlive a leader: with the broker's default, one copy would do.
+        durable = {"min.insync.replicas": str(replicas - 1)} if replicas == REPLICAS_MAX else {}
+        new = [NewTopic(topic.name, topic.partitions, replicas, topic_configs=topic.config | durable) for topic in absent]
         for name, code, message in (await admin.create_topics(new)).topic_errors:
             # Another process may have been quicker.
             if code not in {0, TopicAlreadyExistsError.errno}:

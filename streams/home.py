@@ -70,6 +70,12 @@ def declared(**fields: Any) -> Deployment:  # noqa: ANN401 - the fields of Deplo
     return deployment.model_copy(update=paths)
 
 
+def without_password(url: str) -> str:
+    """Return a Redis address as it may be shown and kept: without user and password."""
+    scheme, divider, rest = url.partition("://")
+    return f"{scheme}{divider}{rest.rpartition('@')[2]}"
+
+
 def find(home: Path) -> StackState | None:
     """Return the state of the stack that runs in a home, or None where none does."""
     if not (home / LOCK).exists():

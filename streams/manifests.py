@@ -15,6 +15,8 @@ CLUSTER = "npo"
 # Several times as many as workers of a group, so that they share evenly.
 PARTITIONS = 12
 REPLICAS = 3
+# What is acknowledged must outlive a leader.
+DURABLE = {"min.insync.replicas": "2"}
 WORKERS = 2
 USER = 10001
 HOME = "/var/lib/npo"
@@ -39,7 +41,7 @@ def topic(plan: TopicPlan) -> dict[str, Any]:
         "apiVersion": "kafka.strimzi.io/v1",
         "kind": "KafkaTopic",
         "metadata": {"name": plan.name, "labels": {"strimzi.io/cluster": CLUSTER}},
-        "spec": {"partitions": plan.partitions, "replicas": REPLICAS, "config": plan.config},
+        "spec": {"partitions": plan.partitions, "replicas": REPLICAS, "config": plan.config | DURABLE},
     }
 
 

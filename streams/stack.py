@@ -28,7 +28,7 @@ from streams import admin
 from streams.embedded import Child, start_child, start_kafka, start_valkey
 from streams.embedded.children import free_ports
 from streams.groups import TopicPlan, plan_topics
-from streams.home import STATE, StackState, connect, declared, find, hold, read_state
+from streams.home import STATE, StackState, connect, declared, find, hold, read_state, without_password
 from streams.processes import Kept
 from streams.readiness import unready
 from streams.topology import TOPOLOGY
@@ -90,7 +90,7 @@ class Stack:
             phase="starting",
             started_ms=time.time_ns() // 1_000_000,
             broker=deployment.broker or "",
-            redis=deployment.redis or "",
+            redis=without_password(deployment.redis or ""),
             own_broker=deployment.broker is None,
             application=deployment.application,
             topic_prefix=deployment.topic_prefix,
@@ -148,6 +148,7 @@ class Stack:
         """Write the state file, whole or not at all."""
         self.state.processes = [kept.state() for kept in self.kept]
         written = self.deployment.home / f"{STATE}.new"
+        written.touch(0o600)
         written.write_bytes(msgspec.json.format(msgspec.json.encode(self.state)))
         written.replace(self.deployment.home / STATE)
 
@@ -199,7 +200,7 @@ class Stack:
         try:
             async with admin.open_admin(self.deployment) as client:
                 missing = await unready(self.deployment, client, TOPOLOGY, self.workers)
-            async with Redis.from_url(self.state.redis) as redis:
+            async with Redis.from_url(str(self.deployment.redis)) as redis:
                 if not await redis.exists(f"{self.deployment.application}:positions"):
                     missing.append(f"{PUBLISHER}: no read model yet")
         except (KafkaError, RedisError, StackError) as error:

@@ -13,7 +13,7 @@ from schemas.headers import rfc3339
 from schemas.settings import Deployment
 from schemas.topics import CONTROL, MODEL
 from streams import admin, stack
-from streams.home import StackState
+from streams.home import StackState, without_password
 from streams.logs.reading import partition_counts
 from streams.readiness import GroupState, count_behind, group_states
 from streams.serving.following import follow
@@ -65,7 +65,9 @@ def up(*, workers: int = 1, foreground: bool = False, json: bool = False) -> int
     """
     console = Console()
     if foreground:
-        stack.supervise(workers, ready=lambda running: console.print(f"running: Kafka {running.broker}, Redis {running.redis}"))
+        stack.supervise(
+            workers, ready=lambda running: console.print(f"running: Kafka {running.broker}, Redis {without_password(running.redis or '')}")
+        )
         return 0
     with Console(stderr=True).status("starting"):
         state, new = stack.up(workers)
@@ -123,7 +125,7 @@ async def inspect(deployment: Deployment) -> Report:
         raise StackError(f"the broker at {deployment.broker} does not answer: {error}; `npo down` and `npo up` start it anew") from error
     state = stack.find(deployment.home)
     own = state if state is not None and state.broker == deployment.broker else None
-    return Report(deployment.broker or "", deployment.redis, own, len(counts), states, in_force, models)
+    return Report(deployment.broker or "", without_password(deployment.redis or "") or None, own, len(counts), states, in_force, models)
 
 
 async def commands(deployment: Deployment) -> tuple[dict[str, Force], dict[str, str]]:

@@ -6,13 +6,12 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import structlog
 from rich.console import Console
 
 from schemas.settings import Deployment, load_settings
 from streams import stack
 from streams.embedded import start_child
-from streams.engine.worker import run_worker
+from streams.engine.worker import configure_logs, run_worker
 from streams.topology import TOPOLOGY
 
 FAULT, WRONG_USE = 1, 2
@@ -33,7 +32,7 @@ def worker(*groups: str) -> int:
         return WRONG_USE
     deployment = stack.connect()
     if len(groups) == 1:
-        structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+        configure_logs()
         run_worker(deployment, load_settings(deployment), groups[0], TOPOLOGY)
         return 0
     return run_workers(deployment, groups or known)

@@ -14,6 +14,7 @@ from aiokafka.structs import TopicPartition
 from schemas.errors import PositionError, TopologyError
 from schemas.settings import Deployment
 from streams.clients import client_options
+from streams.logs.reading import open_reader, read_blocks
 
 
 class TopicFacts(NamedTuple):
@@ -60,6 +61,7 @@ class Positions:
     """
 
     def __init__(self, deployment: Deployment, group: str) -> None:
+        self._deployment = deployment
         self._group = group
         self._consumer = AIOKafkaConsumer(
             **client_options(deployment), group_id=group, enable_auto_commit=False, isolation_level="read_committed"
@@ -80,19 +82,39 @@ class Positions:
         """Return the last stable offset of each partition: the end of what is committed."""
         return dict(await self._consumer.end_offsets([TopicPartition(*place) for place in partitions]))
 
-    async def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+    async def committed(self, partitions: Collection[TopicPartition], changelogs: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the committed position of each partition; where there is none, the log's start.
 
         To be asked after the fence: a transaction of an earlier owner that is being committed may show late.
 
+        Args:
+            partitions: inputs.
+            changelogs: the changelog partition of each task, numbered as its inputs are.
+
         Raises:
-            PositionError: a position that the log does not hold.
+            PositionError: a position that the log does not hold, or a task that has state and no positions.
         """
         found = await asyncio.gather(*(self._consumer.committed(partition) for partition in partitions))
-        starts, ends = await asyncio.gather(self.starts(partitions), self.ends(partitions))
+        starts, ends, written = await asyncio.gather(self.starts(partitions), self.ends(partitions), self.ends(changelogs))
         committed = dict(zip(partitions, found, strict=True))
         check_positions(self._group, committed, starts, ends)
+        for changelog, end in written.items():
+            forgotten = all(position is None for place, position in committed.items() if place.partition == changelog.partition)
+            if forgotten and await self._holds_records(changelog, end):
+                raise PositionError(
+                    f"group {self._group} has no positions for partition {changelog.partition}, but state in {changelog.topic}: the broker "
+                    "has forgotten them (offsets.retention.minutes). Set them by hand (kafka-consumer-groups --reset-offsets), or start "
+                    "anew under another NPO_APPLICATION"
+                )
         return {partition: starts[partition] if position is None else position for partition, position in committed.items()}
+
+    async def _holds_records(self, partition: TopicPartition, end: int) -> bool:
+        """Tell whether a partition holds a committed record below `end`: what a first transaction left when it was aborted is none."""
+        async with open_reader(self._deployment) as reader:
+            first = (await reader.beginning_offsets([partition]))[partition]
+            async for block in read_blocks(reader, "", partition, first, end):
+                return bool(block.offsets)
+        return False
 
 
 def check_positions(

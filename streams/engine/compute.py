@@ -83,7 +83,10 @@ def compute(step: Step, state: State, block: Block, context: Context, limits: Li
         _check(result, limits)
     except (StateError, TopologyError, MemoryError):
         raise
-    except Exception as error:  # noqa: BLE001 - whatever a step raises, its record is to blame
+    except BaseException as error:
+        # Whatever a step raises, its record is to blame; a panic of a library in Rust is no Exception to Python.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         if len(block.offsets) == 1:
             return [Timed(_reject(block, error, limits), block.timestamps_ms[0])]
         middle = len(block.offsets) // 2
@@ -107,7 +110,7 @@ def _check(result: Result, limits: Limits) -> None:
             raise TooLargeError(f"row {key[:100]!r} of {len(row)} bytes, the changelog takes {limits.changelog}")
 
 
-def _reject(block: Block, error: Exception, limits: Limits) -> Output:
+def _reject(block: Block, error: BaseException, limits: Limits) -> Output:
     reason = error.reason if isinstance(error, RecordError) else "step_failed"
     detail = f"{type(error).__name__}: {error}"
     # Where, but no traceback: a flood of bad records must not become a flood of pages.

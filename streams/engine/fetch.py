@@ -5,7 +5,7 @@ transactions, markers) into lists.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from aiokafka.consumer.fetcher import Fetcher, FetchError, PartitionRecords
@@ -23,6 +23,11 @@ class Delivery(NamedTuple):
     block: Block
     start: int
     next: int
+
+    @property
+    def load(self) -> int:
+        """How much it holds: records, or KiB of values where they are large (a record may be a batch of samples)."""
+        return max(len(self.block.offsets), sum(len(value) for value in self.block.values if value) >> 10)
 
 
 def slice_block(block: Block, start: int, stop: int) -> Block:
@@ -53,7 +58,8 @@ def unpack(records: PartitionRecords, topic: str, partition: int) -> list[Delive
                 timestamps.append(record.timestamp)
                 keys.append(record.key)
                 values.append(record.value)
-                headers.append(tuple(record.headers))
+                # A header without a value is legal in Kafka; to steps it is an empty one.
+                headers.append(tuple((name, value or b"") for name, value in record.headers))
     block = Block(topic, partition, offsets, timestamps, keys, values, headers)
     return list(_cut(block, start, records.next_fetch_offset))
 
@@ -84,17 +90,25 @@ def _visible_batches(records: PartitionRecords) -> Iterator[Any]:
         records.next_fetch_offset = batch.next_offset
 
 
-async def drain(fetcher: Fetcher, wanted: dict[TopicPartition, str], timeout_s: float) -> dict[TopicPartition, list[Delivery]]:
+async def drain(
+    fetcher: Fetcher, wanted: dict[TopicPartition, str], timeout_s: float, is_current: Callable[[], bool]
+) -> dict[TopicPartition, list[Delivery]]:
     """Take what has been fetched for the wanted partitions (with the topics' short names); wait if there is nothing.
 
     The rest stays where it is: leaving out a partition whose task is full is how a task holds its input back.
+
+    Args:
+        fetcher: aiokafka's.
+        wanted: partitions to take from.
+        timeout_s: how long to wait.
+        is_current: whether the assignment is still the caller's; what belongs to the next one stays for it.
 
     Raises:
         KafkaError: the broker refused a fetch for good.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
-    while True:
+    while is_current():
         found = _take(fetcher, wanted)
         remaining = deadline - loop.time()
         if found or remaining <= 0 or fetcher._closed:
@@ -106,6 +120,7 @@ async def drain(fetcher: Fetcher, wanted: dict[TopicPartition, str], timeout_s: 
             return {}
         # Coordination errors that only the reader can hear of come this way.
         waiter.result()
+    return {}
 
 
 def _take(fetcher: Fetcher, wanted: dict[TopicPartition, str]) -> dict[TopicPartition, list[Delivery]]:

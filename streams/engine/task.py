@@ -90,7 +90,7 @@ class Task:
 
     def offer(self, delivery: Delivery) -> None:
         """Learn of a block that has been fetched and is on its way through a Faust stream."""
-        self._offered += len(delivery.block.offsets)
+        self._offered += delivery.load
         if delivery.block.topic == CONTROL.name:
             self._control_due = max(self._control_due, delivery.next)
         self._watchdog.offered(self.name)
@@ -125,10 +125,11 @@ class Task:
         """
         work = list(self._moves.values())
         ahead = self.positions | {topic: move.next for topic, move in self._moves.items()}
-        records = 0
-        while (queue := self._next_queue(ahead)) and (not records or records + len(queue[0].block.offsets) <= BLOCK_RECORDS_MAX):
+        records = load = 0
+        while (queue := self._next_queue(ahead)) and (not records or load + queue[0].load <= BLOCK_RECORDS_MAX):
             delivery = queue.popleft()
-            self._offered -= len(delivery.block.offsets)
+            load += delivery.load
+            self._offered -= delivery.load
             if (fresh := self._fresh(delivery, ahead)) is not None:
                 ahead[fresh.block.topic] = fresh.next
                 work.append(fresh)

@@ -21,6 +21,9 @@ from streams.engine.task import Task
 if TYPE_CHECKING:
     from streams.engine.app import GroupApp
 
+# What the watchdog calls the time from a new assignment to tasks at work.
+ASSIGNMENT = "assignment"
+
 log = structlog.get_logger()
 
 
@@ -60,22 +63,25 @@ class Tasks(TransactionManager):
 
         Raises:
             TopologyError: the assignment gives a task some of its topics only.
-            PositionError: the broker no longer holds what a task would read next.
+            PositionError: the broker no longer holds what a task would read next, or has forgotten where that was.
         """
-        await self.on_partitions_revoked(revoked)
         app = self.app
+        app.watchdog.offered(ASSIGNMENT)
+        await self.on_partitions_revoked(revoked)
         partitions = whole_tasks(assigned, {app.plan.names[topic]: topic for topic in app.plan.steps})
         tasks = {partition: Task(app.plan, partition, app.store, app.watchdog) for partition in partitions}
         await asyncio.gather(*(task.fence() for task in tasks.values()))
         places = {TopicPartition(app.plan.names[topic], partition): (partition, topic) for partition in tasks for topic in app.plan.steps}
         control = [place for place, (_, topic) in places.items() if topic == CONTROL.name]
-        committed, control_ends = await asyncio.gather(app.positions.committed(places), app.positions.ends(control))
+        changelogs = [TopicPartition(app.plan.changelog, partition) for partition in tasks]
+        committed, control_ends = await asyncio.gather(app.positions.committed(places, changelogs), app.positions.ends(control))
         await self.consumer.seek_wait({TP(*place): position for place, position in committed.items()})
         for partition, task in tasks.items():
             positions = {topic: committed[place] for place, (number, topic) in places.items() if number == partition}
             control_end = max((end for place, end in control_ends.items() if place.partition == partition), default=0)
             task.start(positions, control_end)
         self.owned = tasks
+        app.watchdog.idle(ASSIGNMENT)
         log.info("tasks assigned", group=app.plan.application, generation=app.consumer_generation_id, partitions=sorted(tasks))
 
 

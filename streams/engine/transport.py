@@ -56,18 +56,19 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def take(self, wanted: dict[TP, str], timeout_s: float) -> dict[TP, list[Delivery]]:
         """Take what has been fetched for the wanted partitions, from another thread."""
-        found = await self.call_thread(self._take, wanted, timeout_s)
+        found = await self.call_thread(self._take, wanted, timeout_s, self.app.consumer_generation_id)
         return cast("dict[TP, list[Delivery]]", found)
 
-    async def _take(self, wanted: dict[TP, str], timeout_s: float) -> dict[Any, list[Delivery]]:
-        # What is taken while the flow is stopped would be lost.
-        if not self.consumer.flow_active:
-            return {}
+    async def _take(self, wanted: dict[TP, str], timeout_s: float, generation: int) -> dict[Any, list[Delivery]]:
+        def is_current() -> bool:
+            # What is taken while the flow is stopped, or by a call from before a rebalance that has ended meanwhile, would be lost.
+            return bool(self.consumer.flow_active) and self.app.consumer_generation_id == generation
+
         consumer = self._ensure_consumer()
         if consumer._closed or consumer._fetcher._closed:
             raise ConsumerStoppedError
         with consumer._fetcher._subscriptions.fetch_context():
-            return await drain(consumer._fetcher, wanted, timeout_s)
+            return await drain(consumer._fetcher, wanted, timeout_s, is_current)
 
 
 class Consumer(driver.Consumer):

@@ -88,7 +88,7 @@ def _end_if_failed(starting: asyncio.Task[None]) -> None:
         end_process(f"worker failed: {error}", error)
 
 
-def _configure_logs() -> None:
+def configure_logs() -> None:
     """Log to stderr, without the values of variables in tracebacks: there may be secrets among them."""
     console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
     stamps = structlog.processors.TimeStamper(fmt="iso")
@@ -108,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("group")
     parser.add_argument("--topology", default=PIPELINE, help="module:attribute of another topology")
     given = parser.parse_args(arguments)
-    _configure_logs()
+    configure_logs()
     try:
         deployment = Deployment()
         run_worker(deployment, load_settings(deployment), given.group, _load(given.topology))

@@ -3,14 +3,17 @@
 from collections.abc import Iterable
 
 import rocksdict
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
+from aiokafka.structs import TopicPartition
 
 from schemas.headers import find
 from streams.engine.liveness import EXIT_FAULT
 from streams.engine.store import Store
+from streams.groups import changelog
 from tests.engine.lab import Got, Lab, Place, mixed_records
-from tests.engine.toy import HANG, HUGE, POISON
+from tests.engine.toy import HANG, HUGE, POISON, TOPOLOGY
 
 WRONG_USE = 2
 
@@ -33,6 +36,30 @@ async def test_what_breaks_a_step_becomes_a_dead_letter_and_its_neighbours_go_on
             rejected.append((letter.key, letter.value))
     assert sorted(rejected) == [(b"key-1", HUGE), (b"key-3", POISON), (b"key-3", POISON), (b"key-4", POISON)]
     await lab.check(rejected=frozenset(places))
+
+
+async def test_headers_without_a_value_are_taken_and_refused_like_others(lab: Lab) -> None:
+    """A header without a value, which Kafka allows, neither stops a task nor keeps a bad record from the dead letters."""
+    async with AIOKafkaProducer(bootstrap_servers=lab.bootstrap) as producer:
+        for value in (b"value", POISON):
+            sent = await producer.send_and_wait(lab.on_broker("alpha"), value, b"key-3", headers=[("bare", None)])
+            lab.ends[TopicPartition(sent.topic, sent.partition)] = sent.offset + 1
+    with lab.running() as worker:
+        await lab.drained(worker)
+    (letter,) = flat(await lab.read("alpha.dlq"))
+    assert (letter.value, find(letter.headers, "npo_reason")) == (POISON, b"step_failed")
+    assert len(list(flat(await lab.read("out")))) == 1
+
+
+async def test_state_without_positions_stops_the_worker(lab: Lab) -> None:
+    """A group whose positions the broker has forgotten, while its state is there, ends loudly and takes nothing again."""
+    async with AIOKafkaProducer(bootstrap_servers=lab.bootstrap) as producer:
+        await producer.send_and_wait(changelog(lab.application, TOPOLOGY[0]), b"1", b"key-3", partition=0)
+    await lab.write(mixed_records(60))
+    worker = lab.start()
+    assert worker.wait() == EXIT_FAULT
+    assert "has forgotten them" in worker.said()
+    assert list(flat(await lab.read("out"))) == []
 
 
 def flat(records: dict[int, list[Got]]) -> Iterable[Got]:

@@ -15,6 +15,11 @@ def tasks_of(worker: Worker) -> set[int]:
     return {int(number) for number in assigned[-1].split(",") if number.strip()} if assigned else set()
 
 
+async def reassigned(worker: Worker, before: int) -> None:
+    """Wait for the next assignment of a worker that has had so many."""
+    await until(lambda: worker.said().count("tasks assigned") > before)
+
+
 async def test_workers_share_tasks_and_take_over(lab: Lab) -> None:
     """Two workers share the tasks; when one is killed, a third takes its part; all is written once, and nobody listens on a port."""
     await lab.write(mixed_records(400))
@@ -29,6 +34,26 @@ async def test_workers_share_tasks_and_take_over(lab: Lab) -> None:
     await until(lambda: tasks_of(third) and tasks_of(second) | tasks_of(third) == set(range(PARTITIONS)))
     await lab.drained(second, third)
     assert [worker.end() for worker in (second, third)] == [0, 0]
+    await lab.check()
+
+
+async def test_what_arrives_with_a_rebalance_is_taken_with_it(lab: Lab) -> None:
+    """A record for each task and topic, sent at the moment a worker has its new tasks, is taken without another one to follow it."""
+    await lab.write(mixed_records(60, ("alpha", "beta", "control")))
+    stays = lab.start(home="stays")
+    await lab.drained(stays)
+    for round_number in range(2):
+        assignments = stays.said().count("tasks assigned")
+        comes = lab.start(home=f"comes-{round_number}")
+        await reassigned(stays, assignments)
+        await lab.write([(topic, b"key-%d" % key, b"value") for topic in ("alpha", "beta", "control") for key in range(16)])
+        await lab.drained(stays)
+        assignments = stays.said().count("tasks assigned")
+        assert comes.end() == 0
+        await reassigned(stays, assignments)
+        await lab.write([(topic, b"key-%d" % key, b"value") for topic in ("alpha", "beta", "control") for key in range(16)])
+        await lab.drained(stays)
+    assert stays.end() == 0
     await lab.check()
 
 
