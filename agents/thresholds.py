@@ -3,14 +3,14 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import betainc, betaln, expit, logit, ndtr
+from scipy.special import betainc, betaincinv, expit, logit, ndtr
 
 from agents.scoring import Array
 
 ARMS = (0.5, 0.6, 0.7, 0.8, 0.9)
 TEMPER = 0.33
 EXPLORATION = 0.01  # share surfaced as audited exploration while the budget is closed
-NODES = 256
+NODES = 128
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(NODES)
 
 
@@ -58,15 +58,17 @@ def thompson(confidence: float, likes: Array, overrides: Array, random: np.rando
 
 
 def arm_probabilities(likes: Array, overrides: Array) -> Array:
-    """Return the probability that each arm has the largest draw, shape (5,), summing to 1: Gauss-Legendre over (0, 1)."""
-    x = (_NODES + 1) / 2
-    below = betainc(likes[:, None], overrides[:, None], x)
-    log_density = (likes - 1)[:, None] * np.log(x) + (overrides - 1)[:, None] * np.log1p(-x) - betaln(likes, overrides)[:, None]
-    density = np.exp(log_density)
-    chances = np.array([
-        np.sum(_WEIGHTS * density[arm] * np.prod(np.delete(below, arm, axis=0), axis=0)) for arm in range(len(ARMS))
-    ])  # fmt: skip
-    return np.asarray(chances / chances.sum())
+    """Return the probability that each arm has the largest draw, shape (5,), summing to 1.
+
+    Gauss-Legendre over each arm's own quantiles, which is where its posterior is, however narrow.
+    """
+    quantiles = (_NODES + 1) / 2
+    chances = []
+    for arm in range(len(ARMS)):
+        drawn = betaincinv(likes[arm], overrides[arm], quantiles)
+        below = [betainc(likes[other], overrides[other], drawn) for other in range(len(ARMS)) if other != arm]
+        chances.append(np.sum(_WEIGHTS * np.prod(below, axis=0)) / 2)
+    return np.asarray(chances / np.sum(chances))
 
 
 def fixed(confidence: float, threshold: float) -> Selection:

@@ -8,7 +8,8 @@ NpoError
 │   ├── PartitionError       a record in another partition than its key belongs to
 │   ├── UnknownDecisionError an answer to a decision that this scope does not hold
 │   ├── NotSurfacedError     an answer to a decision that nobody was shown
-│   └── ContradictionError   one operator's revision twice, with different content
+│   ├── ContradictionError   one operator's revision twice, with different content
+│   └── TooManyAnswersError  one more answer than a decision takes
 ├── TopologyError            topics or partitions that do not fit the topology
 ├── PositionError            positions that the log no longer holds, or a gap in what was delivered
 ├── StateError               state that cannot be read or written
@@ -68,6 +69,12 @@ class ContradictionError(RecordError):
     """One operator's revision twice, with different content."""
 
     reason = "contradictory_revision"
+
+
+class TooManyAnswersError(RecordError):
+    """One more answer than a decision takes."""
+
+    reason = "too_many_answers"
 
 
 class TopologyError(NpoError):

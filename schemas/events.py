@@ -266,7 +266,7 @@ class Feedback(Struct, frozen=True):
     operator: Name
     kind: Answer
     time_ms: TimeMs
-    revision: Annotated[int, Meta(ge=1)] = 1
+    revision: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
     team: Name | None = None
     reason: Name | None = None
     note: Note | None = None
@@ -282,7 +282,7 @@ class Outcome(Struct, frozen=True):
     verdict: Verdict
     time_ms: TimeMs
     source: Name = "outcome"
-    reward_minutes: float | None = None
+    reward_minutes: Annotated[float, Meta(ge=-1e9, le=1e9)] | None = None
 
 
 class JudgedAnswer(Struct, frozen=True):

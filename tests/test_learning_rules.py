@@ -186,6 +186,16 @@ def test_thompson_propensity_is_the_share_that_passes(confidence: float) -> None
     assert thresholds.arm_probabilities(likes, overrides).sum() == pytest.approx(1)
 
 
+@pytest.mark.parametrize("answers", [1e3, 1e5, 1e8])
+def test_thompson_propensity_holds_for_narrow_posteriors(answers: float) -> None:
+    """However many answers an arm has, the arms' probabilities are finite, sum to 1, and are those of 20,000 draws."""
+    likes = np.array([0.60, 0.61, 0.60, 0.59, 0.58]) * answers
+    overrides = answers - likes
+    draws = np.random.default_rng(12).beta(likes, overrides, size=(20_000, 5)).argmax(axis=1)
+    expected = np.bincount(draws, minlength=5) / 20_000
+    assert thresholds.arm_probabilities(likes, overrides) == pytest.approx(expected, abs=0.02)
+
+
 @given(st.floats(0.01, 0.99))
 def test_fixed_threshold_is_certain(confidence: float) -> None:
     """A fixed threshold draws nothing and has propensity 0 or 1."""

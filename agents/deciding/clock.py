@@ -62,5 +62,6 @@ def forget(turn: Turn, decision: DecisionRow) -> None:
     entity.recent = [(at, name) for at, name in entity.recent if name != decision.id]
     if entity.last_ms.get(decision.scenario_class, -1) <= decision.decided_ms:
         entity.last_ms.pop(decision.scenario_class, None)
+        entity.last_confidence.pop(decision.scenario_class, None)
     if not entity.recent and not entity.open:
         turn.state.delete(EntityRow, turn.scope, decision.entity)

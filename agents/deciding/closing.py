@@ -8,7 +8,7 @@ from agents.deciding.learning import Heard
 from agents.deciding.rows import ClassRow, DecisionRow, EntityRow, KeptRow
 from agents.scoring import PERFECT
 from agents.thresholds import ARMS
-from schemas.events import Answer, JudgedAnswer, Judgement, Life, Recommendation, StandingAnswer, Status
+from schemas.events import Answer, JudgedAnswer, Judgement, Life, Recommendation, StandingAnswer, Status, Verdict
 from schemas.identity import derived_name
 
 ClosedBy = Literal["answer", "silence", "outcome"]
@@ -64,7 +64,7 @@ def close(turn: Turn, decision: DecisionRow, time_ms: int) -> None:
     entity = turn.state.get(EntityRow, turn.scope, decision.entity)
     if entity.open.get(decision.scenario_class) == decision.id:
         del entity.open[decision.scenario_class]
-    verdicts = [judged.target == 0.0 for judged in decision.judged]
+    verdicts = [judged.kind == Verdict.INCIDENT for judged in decision.judged]
     for answer in answers:
         decision.judged.append(apply_answer(turn, class_row, decision, answer, learns=learns))
     for incident in verdicts if learns else ():
@@ -83,18 +83,18 @@ def apply_answer(turn: Turn, class_row: ClassRow, decision: DecisionRow, answer:
     profile = turn.settings.profile
     source = turn.source(answer.operator)
     liked = LIKED[answer.kind]
-    heard = Heard(answer.operator, answer.kind, liked, answer.time_ms, turn.channel(source), answer.team or source.team)
+    heard = Heard(answer.operator, answer.kind, liked, answer.time_ms, turn.channel(source), source.team or answer.team)
     if liked is not None:
         class_row.likes += liked
         class_row.overrides += not liked
-        learning.count_known(turn, decision.confidence, liked=liked)
+        learning.book_answer(turn, source, liked=liked, budgeted=not decision.explored)
     if not learns:
         return learning.judged(profile, heard, 0.0)
     wanted = learning.confidence_of(profile, class_row, decision.model_output)
     moved = 0.0 if source.quarantined else learning.move_class(turn, class_row, decision, heard)
     if liked is not None:
-        learning.observe_source(turn, answer.operator, liked=liked, wanted=wanted, budgeted=not decision.explored)
-        if profile.selector == "thompson" and decision.threshold in ARMS:
+        learning.observe_source(turn, answer.operator, liked=liked, wanted=wanted)
+        if profile.selector == "thompson" and decision.threshold in ARMS and not decision.explored:
             learning.reward_arm(turn, decision.threshold, liked=liked)
     return learning.judged(profile, heard, moved)
 
@@ -113,6 +113,9 @@ def count_closed(turn: Turn, decision: DecisionRow, answers: list[StandingAnswer
     overriding = [judged for judged in decided if judged.kind == Answer.OVERRIDE]
     # An even split counts as an override: the red button weighs more than a like.
     overridden = bool(overriding) and 2 * sum(j.weight for j in overriding) >= sum(j.weight for j in decided)
+    if decided and not decision.known:
+        decision.known = True
+        learning.count_known(turn, decision.confidence, liked=not overridden)
     for counts in (turn.row.current, turn.row.total):
         for answer in answers:
             setattr(counts, answer.kind.value, getattr(counts, answer.kind.value) + 1)

@@ -1,8 +1,9 @@
 """The decider: scenarios become decisions, and those that pass become recommendations.
 
 Score, then safety policy, then threshold: a scenario that the policy refuses is blocked and touches no score, arm or budget.
-A repeat of an open surfaced decision (same entity and class) writes `updated` and nothing else; another repeat within the
-cooldown is withheld for that reason. Control and model records are inputs of the same task, with recorded positions.
+A repeat of an open surfaced decision (same entity and class) that the policy allows writes `updated` and nothing else; another
+repeat within the cooldown is withheld for that reason, unless what was withheld has become more confident. Control and model
+records are inputs of the same task, with recorded positions.
 """
 
 from functools import lru_cache
@@ -91,19 +92,26 @@ def handle_cleared(turn: Turn, event: Cleared) -> None:
 
 
 def handle_scenario(turn: Turn, scenario: Scenario) -> None:
-    """Decide one scenario: a decision always, a recommendation if it passes, `updated` for a repeat of an open one."""
+    """Decide one scenario: a decision always, a recommendation if it passes, `updated` for a repeat of an open one.
+
+    A scenario that comes a second time under its own name changes nothing.
+    """
+    if turn.state.find(DecisionRow, turn.scope, derived_name(scenario.id, "decision")) is not None:
+        return
+    scored = score(turn, scenario)
     entity = turn.state.get(EntityRow, turn.scope, scenario.entity)
     open_name = entity.open.get(scenario.scenario_class)
     decision = turn.state.find(DecisionRow, turn.scope, open_name) if open_name is not None else None
-    if decision is not None and not turn.killed():
+    if decision is not None and scored.verdict.allowed:
         decision.repeats += 1
         decision.symptoms = scenario.symptoms
         decision.peers_alike = scenario.peers_alike
         closing.recommend(turn, decision, Life.UPDATED, turn.row.clock_ms)
         return
-    scored = score(turn, scenario)
     last_ms = entity.last_ms.get(scenario.scenario_class)
-    cooling = last_ms is not None and turn.row.clock_ms < last_ms + turn.settings.profile.cooldown_ms
+    recent = last_ms is not None and turn.row.clock_ms < last_ms + turn.settings.profile.cooldown_ms
+    # What was withheld and has grown since is looked at again: a fault that builds up must not hide behind its beginning.
+    cooling = recent and scored.confidence <= entity.last_confidence.get(scenario.scenario_class, 1.0)
     event = explain(turn, scored, rule(turn, scored, cooling=cooling))
     turn.emit("decision", event.id, scenario.time_ms, event)
     remember(turn, entity, scenario, event)
@@ -267,6 +275,7 @@ def remember(turn: Turn, entity: EntityRow, scenario: Scenario, event: Decision)
         deadline_ms=event.decided_ms + profile.answer_deadline_ms,
         status=event.status,
         explored=event.reason == Reason.EXPLORATION,
+        scored=event.reason in JUDGED_BY_SCORE,
         closed=not surfaced,
         features=event.features,
         model=event.versions["model"],
@@ -283,6 +292,7 @@ def remember(turn: Turn, entity: EntityRow, scenario: Scenario, event: Decision)
     if event.reason in JUDGED_BY_SCORE:
         # A repeat within the cooldown does not prolong it, so what never stops is decided once in that time.
         entity.last_ms[event.scenario_class] = event.decided_ms
+        entity.last_confidence[event.scenario_class] = 1.0 if surfaced else event.confidence
         turn.row.table = alignment.count_scenarios(np.array(turn.row.table), np.array([event.confidence])).tolist()
     entity.recent = [*entity.recent, (event.time_ms, event.id)][-RECENT_MAX:]
     if surfaced:

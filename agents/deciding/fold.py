@@ -22,6 +22,9 @@ from schemas.headers import Headers, cloud_event, event_id, trace_of
 from schemas.identity import derived_name, partition_of, source_name
 from schemas.settings import Settings
 
+SOURCES_MAX = 2_000
+OTHERS = "(others)"
+
 
 @dataclass
 class Turn:
@@ -53,8 +56,13 @@ class Turn:
         return row
 
     def source(self, name: str) -> SourceRow:
-        """Return a source's row; a new one starts with the roster's prior, or an unknown account's."""
+        """Return a source's row; a new one starts with the roster's prior, or an unknown account's.
+
+        Beyond SOURCES_MAX names all new ones share one row, so that made-up accounts cannot outgrow a record.
+        """
         row = self.state.find(SourceRow, self.scope, name)
+        if row is None and name != OTHERS and len(self.state.get(SourcesRow, self.scope).names) >= SOURCES_MAX:
+            return self.source(OTHERS)
         if row is None:
             team = self.settings.catalogue.operators.get(name)
             likes, wanted, overrides, unwanted = (float(count) for count in prior(on_roster=team is not None))
@@ -122,6 +130,7 @@ def fold(rows: Rows, block: Block, context: Context, handle: Handler) -> Result:
             event = codecs.decode(block.topic, block.values[index])
             turn = begin(state, block, index, context, scope_of(block, index, context, event))
             handle(turn, event)
+            state.commit()
         except (StateError, MemoryError):
             raise
         except RecordError as error:
@@ -131,7 +140,6 @@ def fold(rows: Rows, block: Block, context: Context, handle: Handler) -> Result:
             state.rollback()
             outputs.append(dead_letter(block, index, "step_failed", f"{type(error).__name__}: {error}"))
         else:
-            state.commit()
             outputs.extend(turn.outputs)
     return Result(outputs, state.changes())
 

@@ -12,6 +12,7 @@ What becomes of an answer:
 | `retract` | the operator's answer no longer stands |
 | of two operators, opposed | both stand, each applied through its own channel |
 | after the decision has closed | `answered` with `late`; counts for trust in its source only |
+| beyond a hundred answers to one decision | dead letter, `too_many_answers` |
 | to a decision that nobody was shown | dead letter, `not_surfaced` |
 | to a decision that the scope does not hold | dead letter, `unknown_decision` |
 
@@ -27,10 +28,12 @@ from agents.deciding import clock, closing, learning, windows
 from agents.deciding.fold import Turn, fold
 from agents.deciding.rows import DecisionRow, EntityRow, RewardsRow
 from agents.step import Block, Context, Result, Rows
-from schemas.errors import ContradictionError, DecodeError, NotSurfacedError, UnknownDecisionError
+from schemas.errors import ContradictionError, DecodeError, NotSurfacedError, TooManyAnswersError, UnknownDecisionError
 from schemas.events import Feedback, Life, Outcome, StandingAnswer, Status, Verdict
 from schemas.identity import derived_name
 
+ANSWERS_MAX = 100  # of one decision: more operators than any team has
+OUTCOMES = frozenset(Verdict)
 REWARDS_MAX = 256  # outcomes with a reward that are known again
 
 
@@ -59,8 +62,11 @@ def handle_feedback(turn: Turn, feedback: Feedback) -> None:
         note=feedback.note,
         counter_proposal=feedback.counter_proposal,
     )
-    if not supersedes(answer, [*decision.answers, *decision.late]):
+    taken = [*decision.answers, *decision.late]
+    if not supersedes(answer, taken):
         return
+    if len(taken) >= ANSWERS_MAX:
+        raise TooManyAnswersError(f"decision {feedback.decision!r} has {ANSWERS_MAX} answers already; no more are taken")
     if decision.closed:
         take_late(turn, decision, answer)
         return
@@ -94,12 +100,17 @@ def supersedes(answer: StandingAnswer, taken: list[StandingAnswer]) -> bool:
 
 def take_late(turn: Turn, decision: DecisionRow, answer: StandingAnswer) -> None:
     """Log an answer to a closed decision; it counts for trust in its source only."""
+    is_first = all(other.operator != answer.operator for other in [*decision.answers, *decision.late])
     decision.late = [*(other for other in decision.late if other.operator != answer.operator), answer]
     liked = closing.LIKED.get(answer.kind)
-    if liked is not None and turn.learns():
+    # An operator's word on a decision counts once, however often it is revised.
+    if liked is not None and is_first and turn.learns():
         class_row = learning.class_row(turn, decision.scenario_class)
         wanted = learning.confidence_of(turn.settings.profile, class_row, decision.model_output)
-        learning.observe_source(turn, answer.operator, liked=liked, wanted=wanted, budgeted=False)
+        learning.observe_source(turn, answer.operator, liked=liked, wanted=wanted)
+        for verdict in decision.judged:
+            if verdict.kind in OUTCOMES:
+                closing.verify_answers(turn, [answer], incident=verdict.kind == Verdict.INCIDENT)
     closing.recommend(turn, decision, Life.ANSWERED, answer.time_ms, late=True)
 
 
@@ -137,18 +148,24 @@ def apply_outcome(turn: Turn, decision: DecisionRow, outcome: Outcome) -> None:
     """Apply a verdict to one decision: as one more answer to its class, and, once it is closed, as the truth for its answers."""
     incident = outcome.verdict == Verdict.INCIDENT
     heard = learning.hear_outcome(outcome.source, incident=incident, time_ms=outcome.time_ms)
-    if any(judged.source == heard.source for judged in decision.judged):
+    if any(judged.source == heard.source and judged.kind in OUTCOMES for judged in decision.judged):
         return
     class_row = learning.class_row(turn, decision.scenario_class)
     class_row.outcomes += 1
-    learning.count_known(turn, decision.confidence, liked=incident)
-    if decision.status == Status.WITHHELD:
-        windows.count_review(turn, missed=incident)
+    # A decision is known once, by what tells first; a repeat within the cooldown was no miss: its fault had been looked at.
+    if decision.scored and not decision.known:
+        decision.known = True
+        learning.count_known(turn, decision.confidence, liked=incident)
+        if decision.status == Status.WITHHELD:
+            windows.count_review(turn, missed=incident)
     moved = 0.0
     if turn.learns():
         moved = learning.move_class(turn, class_row, decision, heard)
         if decision.closed:
-            closing.verify_answers(turn, [*closing.standing(decision), *decision.late], incident=incident)
+            stands = closing.standing(decision)
+            operators = {answer.operator for answer in decision.answers}
+            late = [answer for answer in decision.late if answer.operator not in operators]
+            closing.verify_answers(turn, [*stands, *late], incident=incident)
     decision.judged.append(learning.judged(turn.settings.profile, heard, moved))
     if decision.closed:
         closing.write_judgement(turn, decision, class_row, max(turn.row.clock_ms, decision.time_ms), "outcome")

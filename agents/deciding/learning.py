@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from agents import alignment, scoring, trust
-from agents.deciding.fold import Turn, coins_of
+from agents.deciding.fold import OTHERS, SOURCES_MAX, Turn, coins_of
 from agents.deciding.rows import ClassRow, DecisionRow, SourceRow
 from agents.scoring import OUTCOME_CHANNEL, Channel, Drift, Offsets
 from agents.thresholds import ARMS
@@ -64,7 +64,8 @@ def move_class(turn: Turn, row: ClassRow, decision: DecisionRow, heard: Heard) -
         return 0.0
     if heard.liked is not None:
         row.answers += 1
-        row.by_source[heard.source] = row.by_source.get(heard.source, 0) + 1
+        name = heard.source if heard.source in row.by_source or len(row.by_source) < SOURCES_MAX else OTHERS
+        row.by_source[name] = row.by_source.get(name, 0) + 1
     if profile.score == "mean":
         before = confidence_of(profile, row, decision.model_output)
         weight = float(trust.weight(heard.channel)) if heard.liked is not None else 1.0
@@ -72,7 +73,7 @@ def move_class(turn: Turn, row: ClassRow, decision: DecisionRow, heard: Heard) -
         row.weighted += weight * target
         return before - confidence_of(profile, row, decision.model_output)
     wanted = float(scoring.confidence(decision.model_output, row.offset))
-    kappa = scoring.cap(row.answers, row.by_source[heard.source])
+    kappa = scoring.cap(row.answers, row.by_source.get(heard.source) or row.by_source[OTHERS])
     prior = Offsets(row.offset, row.information, row.draw_information)
     after = scoring.update(prior, float(bool(heard.liked)), heard.channel, wanted, kappa)
     drift, after = scoring.forget(Drift(row.rising, row.falling), after, float(bool(heard.liked)), heard.channel, wanted)
@@ -82,15 +83,20 @@ def move_class(turn: Turn, row: ClassRow, decision: DecisionRow, heard: Heard) -
     return moved
 
 
-def observe_source(turn: Turn, name: str, *, liked: bool, wanted: float, budgeted: bool) -> None:
-    """Count one answer of a source: its coins by EM, and what it adds to the budget."""
-    source = turn.source(name)
-    if turn.settings.profile.trust:
-        set_coins(source, trust.observe(coins_of(source), float(liked), wanted))
-    if budgeted:
+def book_answer(turn: Turn, source: SourceRow, *, liked: bool, budgeted: bool) -> None:
+    """Count one answer in the override budget, frozen or not: what was surfaced while learning stood still was surfaced."""
+    if budgeted and turn.settings.learns(turn.scope):
         source.answered += 1
         source.overridden += not liked
         turn.row.earned_raw += turn.settings.profile.override_rate - (not liked)
+        rebook(turn, source)
+
+
+def observe_source(turn: Turn, name: str, *, liked: bool, wanted: float) -> None:
+    """Count one answer of a source in its coins, by EM, and in what it adds to the budget."""
+    source = turn.source(name)
+    if turn.settings.profile.trust:
+        set_coins(source, trust.observe(coins_of(source), float(liked), wanted))
     rebook(turn, source)
 
 

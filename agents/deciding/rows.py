@@ -13,7 +13,7 @@ from msgspec import Struct
 from agents.alignment import empty_counts
 from agents.step import Rows
 from agents.thresholds import ARMS
-from schemas.errors import RowError
+from schemas.errors import DecodeError, RowError
 from schemas.events import Action, JudgedAnswer, StandingAnswer, Status, Symptom
 from schemas.identity import SEPARATOR
 
@@ -140,10 +140,11 @@ class SourceRow(Row):
 
 
 class EntityRow(Row):
-    """One entity: open surfaced decisions by class, last decision by class, and the latest decisions (time, id)."""
+    """One entity: open surfaced decisions by class, when and how confidently each class was last judged, the latest decisions."""
 
     open: dict[str, str] = msgspec.field(default_factory=dict)
     last_ms: dict[str, int] = msgspec.field(default_factory=dict)
+    last_confidence: dict[str, float] = msgspec.field(default_factory=dict)
     recent: list[tuple[int, str]] = msgspec.field(default_factory=list)
 
 
@@ -158,6 +159,7 @@ class DecisionRow(Row):
     deadline_ms: int
     status: Status
     explored: bool
+    scored: bool
     closed: bool
     features: dict[str, float]
     model: str
@@ -171,6 +173,7 @@ class DecisionRow(Row):
     trace: str
     due_ms: int = 0
     cleared: bool = False
+    known: bool = False
     repeats: int = 0
     answers: list[StandingAnswer] = msgspec.field(default_factory=list)
     late: list[StandingAnswer] = msgspec.field(default_factory=list)
@@ -222,7 +225,13 @@ _ENCODER = msgspec.msgpack.Encoder()
 
 
 def row_key(kind: type[Row], *parts: str) -> bytes:
-    """Return the key of a row: its kind and what it is about."""
+    """Return the key of a row: its kind and what it is about.
+
+    Raises:
+        DecodeError: a name that holds the separator, and would be another row's key.
+    """
+    if any(SEPARATOR in part for part in parts):
+        raise DecodeError(f"a name with the control character U+001F: {parts!r}; leave it out of scopes, entities, decisions and operators")
     return SEPARATOR.join((KINDS[kind], *parts)).encode()
 
 

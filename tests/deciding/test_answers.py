@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from agents.deciding.rows import ClassRow, DecisionRow, GlobalRow, ScopeRow, SourceRow, row_key
+from agents.deciding.fold import OTHERS, SOURCES_MAX
+from agents.deciding.rows import ClassRow, DecisionRow, GlobalRow, ScopeRow, SourceRow, SourcesRow, row_key
 from schemas.events import Answer, Cleared, Command, Control, Life, Model, Outcome, Reason, Status, Verdict
 from schemas.settings import Policy, Rule, ScopeSettings
 from tests.deciding.logs import (
@@ -197,9 +198,10 @@ def test_what_does_not_learn_counts_and_moves_nothing(how: str) -> None:
     classes = [msgspec.msgpack.decode(value, type=ClassRow) for key, value in folded.rows.items() if key.startswith(b"class")]
     assert {(row.offset, row.information) for row in classes} == {(0.0, 0.25)}
     assert sum(row.likes + row.overrides for row in classes) > 10
-    assert not [
-        key for key in folded.rows if key.startswith(b"source\x1f") and msgspec.msgpack.decode(folded.rows[key], type=SourceRow).answered
-    ]
+    sources = [msgspec.msgpack.decode(value, type=SourceRow) for key, value in folded.rows.items() if key.startswith(b"source\x1f")]
+    assert {source.wanted + source.unwanted for source in sources} == {10.0}
+    # A freeze stops learning and not the budget: what was surfaced meanwhile was surfaced.
+    assert (sum(source.answered for source in sources) > 0) == (how == "freeze")
 
 
 def test_an_outcome_moves_every_decision_of_its_interval() -> None:
@@ -288,3 +290,65 @@ def test_a_reward_is_counted_once() -> None:
     outcome = entry("outcome", Outcome("web-1", START_MS, START_MS + MINUTE_MS, Verdict.INCIDENT, START_MS, reward_minutes=7.0))
     scope = msgspec.msgpack.decode(run([outcome, outcome]).rows[row_key(ScopeRow, "shop")], type=ScopeRow)
     assert scope.total.reward_minutes == pytest.approx(7.0)
+
+
+def test_a_fault_that_builds_up_is_looked_at_again() -> None:
+    """Within the cooldown what was withheld is judged again once it is more confident, and not before."""
+    weak, same, strong = (
+        entry("scenario", scenario(name, minute, score=score)) for name, minute, score in (("a", 0, 0.6), ("b", 5, 0.6), ("c", 9, 9.0))
+    )
+    assert [decision.reason for decision in run([weak, same, strong]).events("decision")] == [
+        Reason.BELOW_THRESHOLD,
+        Reason.COOLDOWN,
+        Reason.PASSED,
+    ]
+
+
+def test_a_scenario_delivered_twice_is_decided_once() -> None:
+    """The same scenario again changes no row and writes nothing."""
+    once, twice = run(OPEN), run([*OPEN, *OPEN])
+    assert (twice.rows, len(twice.outputs)) == (once.rows, len(once.outputs))
+
+
+def test_an_update_needs_the_policy_too() -> None:
+    """A repeat that the policy no longer allows is blocked, and no update of the open recommendation."""
+    policy = Policy("peers", (Rule("peers", "scenario.peers_alike > 5"),))
+    repeat = msgspec.structs.replace(scenario("again", 9, score=9.0), peers_alike=6)
+    folded = run([*OPEN, entry("scenario", repeat)], msgspec.structs.replace(DEFAULT, policy=policy))
+    assert lives(folded) == [Life.OPENED]
+    assert folded.events("decision")[-1].status == Status.BLOCKED
+
+
+def test_a_late_answer_counts_once_for_trust_in_either_order_with_an_outcome() -> None:
+    """Revisions of a late answer add nothing, and late answer and outcome commute."""
+    start = [*OPEN, entry("scenario", heartbeat(300))]
+    late = [entry("feedback", feedback("a", Answer.LIKE, 290, operator="eve", revision=revision)) for revision in range(1, 30)]
+    outcome = entry("outcome", Outcome("web-1", START_MS, START_MS + MINUTE_MS, Verdict.INCIDENT, START_MS))
+    for log in ([*start, *late, outcome], [*start, outcome, *late]):
+        source = msgspec.msgpack.decode(run(log).rows[row_key(SourceRow, "shop", "eve")], type=SourceRow)
+        assert source.wanted + source.unwanted == pytest.approx(16)
+
+
+def test_a_decision_is_known_once() -> None:
+    """Three operators and an outcome make one known decision in the threshold table, never more than were surfaced."""
+    log = [*OPEN, *(entry("feedback", feedback("a", Answer.LIKE, 1, operator=name)) for name in ("ana", "ben", "cho"))]
+    outcome = entry("outcome", Outcome("web-1", START_MS, START_MS + MINUTE_MS, Verdict.INCIDENT, START_MS))
+    folded = run([*log, entry("scenario", heartbeat(9)), outcome])
+    table = msgspec.msgpack.decode(folded.rows[row_key(ScopeRow, "shop")], type=ScopeRow).table
+    assert [row[:2] for row in table] == [[1, 1]] * 5
+
+
+def test_a_flood_of_accounts_is_bounded() -> None:
+    """A decision takes a hundred answers, the rest are dead letters; made-up accounts beyond the limit share one row."""
+    flood = [entry("feedback", feedback("a", Answer.LIKE, 1, operator=f"bot-{number}")) for number in range(130)]
+    assert run([*OPEN, *flood], cuts=set()).reasons() == ["too_many_answers"] * 30
+    full = msgspec.msgpack.encode(SourcesRow(names=[f"bot-{number}" for number in range(SOURCES_MAX)]))
+    log = [*OPEN, entry("feedback", feedback("a", Answer.LIKE, 1, operator="one-more")), entry("scenario", heartbeat(9))]
+    folded = run(log, onto=Folded(rows={row_key(SourcesRow, "shop"): full}))
+    assert [key for key in folded.rows if key.startswith(b"source\x1f")] == [row_key(SourceRow, "shop", OTHERS)]
+
+
+def test_a_name_cannot_reach_into_another_scope() -> None:
+    """A decision's name with the separator of row keys is a dead letter."""
+    answer = msgspec.structs.replace(feedback("a", Answer.LIKE, 1), decision="x\x1fy")
+    assert run([entry("feedback", answer)]).reasons() == ["undecodable"]
