@@ -97,7 +97,7 @@ def test_every_topic_has_a_manifest() -> None:
         topic = given[plan.name]
         assert (topic["apiVersion"], topic["kind"]) == ("kafka.strimzi.io/v1", "KafkaTopic")
         assert re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", plan.name)
-        assert topic["spec"] == {"partitions": plan.partitions, "replicas": manifests.REPLICAS, "config": plan.config}
+        assert topic["spec"] == {"partitions": plan.partitions, "replicas": manifests.REPLICAS, "config": plan.config | manifests.DURABLE}
 
 
 def test_every_task_group_has_workers() -> None:
