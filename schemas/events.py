@@ -286,7 +286,12 @@ class Outcome(Struct, frozen=True):
 
 
 class JudgedAnswer(Struct, frozen=True):
-    """One answer as it was applied: channel and trust of its source then, target y, and how far it moved the class (logit)."""
+    """One answer as it was applied: channel and trust of its source then, target y, and how far it moved the class.
+
+    `moved` is in logit with the `logit` score, in R with `mean`. `sequence` is its number among the answers that the class has
+    heard, in the order in which they were applied, 0 where nothing was learned; `counted` the share of it that counted (kappa,
+    or the weight with `mean`): what folds the class again.
+    """
 
     source: Name
     kind: str
@@ -296,6 +301,8 @@ class JudgedAnswer(Struct, frozen=True):
     weight: float
     target: float | None
     moved: float
+    sequence: int = 0
+    counted: float = 0.0
     team: str | None = None
 
 

@@ -89,14 +89,14 @@ def apply_answer(turn: Turn, class_row: ClassRow, decision: DecisionRow, answer:
         class_row.overrides += not liked
         learning.book_answer(turn, source, liked=liked, budgeted=not decision.explored)
     if not learns:
-        return learning.judged(profile, heard, 0.0)
+        return learning.judged(profile, heard, learning.UNMOVED)
     wanted = learning.confidence_of(profile, class_row, decision.model_output)
-    moved = 0.0 if source.quarantined else learning.move_class(turn, class_row, decision, heard)
+    move = learning.UNMOVED if source.quarantined else learning.move_class(turn, class_row, decision, heard)
     if liked is not None:
         learning.observe_source(turn, answer.operator, liked=liked, wanted=wanted)
         if profile.selector == "thompson" and decision.threshold in ARMS and not decision.explored:
             learning.reward_arm(turn, decision.threshold, liked=liked)
-    return learning.judged(profile, heard, moved)
+    return learning.judged(profile, heard, move)
 
 
 def verify_answers(turn: Turn, answers: list[StandingAnswer], *, incident: bool) -> None:

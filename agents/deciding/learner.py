@@ -158,15 +158,15 @@ def apply_outcome(turn: Turn, decision: DecisionRow, outcome: Outcome) -> None:
         learning.count_known(turn, decision.confidence, liked=incident)
         if decision.status == Status.WITHHELD:
             windows.count_review(turn, missed=incident)
-    moved = 0.0
+    move = learning.UNMOVED
     if turn.learns():
-        moved = learning.move_class(turn, class_row, decision, heard)
+        move = learning.move_class(turn, class_row, decision, heard)
         if decision.closed:
             stands = closing.standing(decision)
             operators = {answer.operator for answer in decision.answers}
             late = [answer for answer in decision.late if answer.operator not in operators]
             closing.verify_answers(turn, [*stands, *late], incident=incident)
-    decision.judged.append(learning.judged(turn.settings.profile, heard, moved))
+    decision.judged.append(learning.judged(turn.settings.profile, heard, move))
     if decision.closed:
         closing.write_judgement(turn, decision, class_row, max(turn.row.clock_ms, decision.time_ms), "outcome")
 

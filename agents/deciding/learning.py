@@ -56,12 +56,23 @@ def target_of(profile: Profile, heard: Heard) -> float | None:
     return NEUTRAL_TARGET if heard.kind == Answer.NEUTRAL else profile.silence_target
 
 
-def move_class(turn: Turn, row: ClassRow, decision: DecisionRow, heard: Heard) -> float:
-    """Move the class by one answer and return by how much its confidence in this scenario has moved, in logit or in M."""
+class Move(NamedTuple):
+    """What an answer did to its class: by how much (logit, or R), as the class's how-manieth answer, and what share of it counted."""
+
+    moved: float = 0.0
+    sequence: int = 0
+    counted: float = 0.0
+
+
+UNMOVED = Move()
+
+
+def move_class(turn: Turn, row: ClassRow, decision: DecisionRow, heard: Heard) -> Move:
+    """Move the class by one answer, and say what came of it."""
     profile = turn.settings.profile
     target = target_of(profile, heard)
     if target is None:
-        return 0.0
+        return UNMOVED
     if heard.liked is not None:
         row.answers += 1
         name = heard.source if heard.source in row.by_source or len(row.by_source) < SOURCES_MAX else OTHERS
@@ -71,7 +82,8 @@ def move_class(turn: Turn, row: ClassRow, decision: DecisionRow, heard: Heard) -
         weight = float(trust.weight(heard.channel)) if heard.liked is not None else 1.0
         row.weight += weight
         row.weighted += weight * target
-        return before - confidence_of(profile, row, decision.model_output)
+        moved = confidence_of(profile, row, decision.model_output) - before
+        return Move(moved, row.answers, weight)
     wanted = float(scoring.confidence(decision.model_output, row.offset))
     kappa = scoring.cap(row.answers, row.by_source.get(heard.source) or row.by_source[OTHERS])
     prior = Offsets(row.offset, row.information, row.draw_information)
@@ -80,7 +92,7 @@ def move_class(turn: Turn, row: ClassRow, decision: DecisionRow, heard: Heard) -
     row.rising, row.falling = (float(value) for value in drift)
     moved = float(after.offset) - row.offset
     row.offset, row.information, row.draw_information = (float(value) for value in after)
-    return moved
+    return Move(moved, row.answers, float(kappa))
 
 
 def book_answer(turn: Turn, source: SourceRow, *, liked: bool, budgeted: bool) -> None:
@@ -130,7 +142,7 @@ def reward_arm(turn: Turn, threshold: float, *, liked: bool) -> None:
     (turn.row.arm_likes if liked else turn.row.arm_overrides)[ARMS.index(threshold)] += 1
 
 
-def judged(profile: Profile, heard: Heard, moved: float) -> JudgedAnswer:
+def judged(profile: Profile, heard: Heard, move: Move) -> JudgedAnswer:
     """Write down one answer as it was applied."""
     return JudgedAnswer(
         source=heard.source,
@@ -140,7 +152,9 @@ def judged(profile: Profile, heard: Heard, moved: float) -> JudgedAnswer:
         beta=float(heard.channel.beta),
         weight=float(trust.weight(heard.channel)),
         target=target_of(profile, heard),
-        moved=moved,
+        moved=move.moved,
+        sequence=move.sequence,
+        counted=move.counted,
         team=heard.team,
     )
 

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from agents import scoring
 from agents.deciding.fold import OTHERS, SOURCES_MAX
 from agents.deciding.rows import ClassRow, DecisionRow, GlobalRow, ScopeRow, SourceRow, SourcesRow, row_key
 from schemas.events import Answer, Cleared, Command, Control, Life, Model, Outcome, Reason, Status, Verdict
@@ -352,3 +353,28 @@ def test_a_name_cannot_reach_into_another_scope() -> None:
     """A decision's name with the separator of row keys is a dead letter."""
     answer = msgspec.structs.replace(feedback("a", Answer.LIKE, 1), decision="x\x1fy")
     assert run([entry("feedback", answer)]).reasons() == ["undecodable"]
+
+
+def test_kept_judgements_fold_to_the_class_again() -> None:
+    """The answers of a class, in the order of their sequence and with what counted of each, give its offset and information again."""
+    log = [item for item in busy_log(17, answers=120) if item.topic != "control"]
+    folded = run(log, settings_with(budget="off"), set())
+    value = folded.rows[row_key(ClassRow, "shop", CLASS)]
+    row = msgspec.msgpack.decode(value, type=ClassRow)
+    latest = {judgement.decision: judgement for judgement in folded.events("judgement") if judgement.scenario_class == CLASS}
+    answers = sorted(
+        (
+            (answer.sequence, judgement.model_output, answer)
+            for judgement in latest.values()
+            for answer in judgement.answers
+            if answer.sequence
+        ),
+        key=lambda each: each[0],
+    )
+    assert [sequence for sequence, _, _ in answers] == list(range(1, row.answers + 1))
+    state, drift = scoring.PRIOR_OFFSETS, scoring.Drift(0.0, 0.0)
+    for _, model_output, answer in answers:
+        channel, liked = scoring.Channel(answer.alpha, answer.beta), 1.0 - (answer.target or 0.0)
+        wanted = scoring.confidence(model_output, state.offset)
+        drift, state = scoring.forget(drift, scoring.update(state, liked, channel, wanted, answer.counted), liked, channel, wanted)
+    assert (state.offset, state.information, state.draw_information) == (row.offset, row.information, row.draw_information)
