@@ -1,5 +1,6 @@
 """What the demo shows on the terminal: the live table of both scopes, and the table at the end."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -117,7 +118,7 @@ def next_steps(home: Path, files: Mapping[str, Path]) -> str:
     settings = " ".join(f"NPO_{name.upper()}={path}" for name, path in files.items())
     return (
         "\nTry next\n"
-        f"  export NPO_HOME={home} {settings}\n"
+        f"  export PATH={Path(sys.executable).parent}:$PATH NPO_HOME={home} {settings}\n"
         "  npo up                            the stack again, with the records of this run\n"
         "  npo watch                         what was surfaced, answered, lost\n"
         "  npo export LOG; npo replay LOG    the log as parquet; the same decisions from it, byte for byte\n"

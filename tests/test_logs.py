@@ -55,11 +55,17 @@ class Place:
         await producer.start()
         if transaction:
             await producer.begin_transaction()
+        name, last = topics.physical(topic, self.deployment.topic_prefix), -1
         for value in values:
-            await producer.send_and_wait(topics.physical(topic, self.deployment.topic_prefix), value, key, partition)
+            last = (await producer.send_and_wait(name, value, key, partition)).offset
         if transaction:
             await (producer.abort_transaction() if transaction.endswith("aborted") else producer.commit_transaction())
         await producer.stop()
+        # The broker ends a transaction a moment after it has answered: the records show, or are skipped, from its marker on.
+        async with open_reader(self.deployment) as consumer:
+            place = TopicPartition(name, partition)
+            while transaction and (await bounds(consumer, [place]))[place].end <= last + 1:
+                await asyncio.sleep(0.02)
 
     async def read(self, topic: str) -> list[Block]:
         """Read a topic's partitions, one block each."""

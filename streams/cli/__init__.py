@@ -3,7 +3,7 @@
 Exit codes: 0 fine, 1 it found a fault, 2 wrong use.
 """
 
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, version
 
 from cyclopts import App, CycloptsError
 from rich.console import Console
@@ -32,7 +32,12 @@ COMMANDS = (
 
 def make_app() -> App:
     """Return the application: the commands above, and those of the tables that are entry points `npo.commands`."""
-    app = App(name="npo", help="Streaming recommendations that learn from operators' overrides.", result_action="return_value")
+    app = App(
+        name="npo",
+        help="Streaming recommendations that learn from operators' overrides.",
+        version=version("npo-pipeline"),
+        result_action="return_value",
+    )
     for name, path, does, heading in COMMANDS:
         app.command(path, name=name, help=does, group=heading)
     for point in sorted(entry_points(group="npo.commands")):

@@ -82,7 +82,7 @@ def answer(
         UnknownDecisionError: no recommendation has this id, or several begin with it.
     """
     sent = asyncio.run(send_answer(connect(), decision, Answer(kind), operator or getpass.getuser(), reason, note, revision, scope))
-    done = f"{sent.kind} by {sent.operator} to {sent.decision}, revision {sent.revision}"
+    done = f"sent: {sent.kind} by {sent.operator} to {sent.decision}, revision {sent.revision}; `npo watch` counts it when it is taken"
     print(json_text.dumps(to_builtins(sent)) if json else done)  # noqa: T201 - the command's result
     return 0
 
