@@ -61,10 +61,15 @@ class Place:
         if transaction:
             await (producer.abort_transaction() if transaction.endswith("aborted") else producer.commit_transaction())
         await producer.stop()
-        # The broker ends a transaction a moment after it has answered: the records show, or are skipped, from its marker on.
+        if transaction:
+            await self.ended(TopicPartition(name, partition), last)
+
+    async def ended(self, place: TopicPartition, last: int) -> None:
+        """Wait for a transaction's marker behind its last record: the broker writes it a moment after it has answered."""
         async with open_reader(self.deployment) as consumer:
-            place = TopicPartition(name, partition)
-            while transaction and (await bounds(consumer, [place]))[place].end <= last + 1:
+            for _ in range(500):
+                if (await bounds(consumer, [place]))[place].end > last + 1:
+                    return
                 await asyncio.sleep(0.02)
 
     async def read(self, topic: str) -> list[Block]:
