@@ -55,7 +55,7 @@ def resume(*, scope: str | None = None, reason: str = "", by: As = None, json: b
 
 @control_app.command
 def freeze(*, scope: str | None = None, reason: str = "", by: As = None, json: bool = False) -> int:
-    """Go on surfacing, but let no answer move anything, until `resume`.
+    """Go on surfacing, but let no answer move scores or trust, until `resume`; the override budget stays in force.
 
     Args:
         scope: The scope to command; all scopes where none is given.

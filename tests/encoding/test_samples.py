@@ -42,7 +42,7 @@ def reason(record: Record) -> str:
 @example(None, b"[" * 100_000, False)  # noqa: FBT003
 def test_no_bytes_break_the_step(key: bytes | None, value: bytes | None, arrow: bool) -> None:  # noqa: FBT001
     """Whatever the bytes: an output to the dead-letter topic or a sample that counts, and the neighbours go on."""
-    taken(Record(key, value, ARROW_HEADERS if arrow else ()))
+    assert taken(Record(key, value, ARROW_HEADERS if arrow else ())) in (0, 1)
 
 
 @given(st.data())
@@ -53,7 +53,7 @@ def test_no_spoilt_arrow_breaks_the_step(data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 4))):
         value[data.draw(st.integers(0, len(value) - 1))] = data.draw(st.integers(0, 255))
     cut = data.draw(st.integers(0, len(value)))
-    taken(Record(None, bytes(value[: cut if data.draw(st.booleans()) else None]), ARROW_HEADERS))
+    assert taken(Record(None, bytes(value[: cut if data.draw(st.booleans()) else None]), ARROW_HEADERS)) in range(5)
 
 
 @given(
