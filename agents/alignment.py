@@ -8,7 +8,8 @@ import numpy.typing as npt
 from scipy.special import betaln, xlog1py, xlogy
 
 from agents.thresholds import ARMS
-from schemas.events import Answer, Rate
+from schemas.alignment import Rate
+from schemas.events import Answer
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

@@ -12,7 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from msgspec import Struct, field
 
 from experiments.world import DAY_MS
-from schemas.events import LossWindow
+from schemas.alignment import LossWindow
 
 ROLLING = 60
 FEW, LEAST = 30, 5

@@ -14,7 +14,8 @@ from experiments.feed import Feed
 from experiments.picture import Course, change, loss_sentence, overrides_sentence
 from experiments.watching import Watch
 from experiments.world import DAY_MS, MINUTE_MS, START_MS
-from schemas.events import Answer, LossWindow
+from schemas.alignment import LossWindow
+from schemas.events import Answer
 from streams.serving.tally import SKIPPED, ScopeTally
 
 SIMULATED = "simulated servers, faults and operators"

@@ -8,8 +8,9 @@ from msgspec import Struct
 
 from experiments.picture import Course
 from experiments.world import FROZEN_SCOPE, SCOPE, START_MS
+from schemas.alignment import LossWindow
 from schemas.codecs import decode
-from schemas.events import Answer, Judgement, Life, LossWindow, Recommendation, Scenario, Status
+from schemas.events import Answer, Judgement, Life, Recommendation, Scenario, Status
 from schemas.headers import find
 from schemas.settings import Deployment
 from schemas.topics import ALIGNMENT, DECISION, INPUTS, JUDGEMENT, RECOMMENDATION, SCENARIO, dead_letter, physical, short

@@ -5,20 +5,9 @@ from typing import Any
 import msgspec
 
 from schemas import topics
+from schemas.alignment import AlignmentEvent, RetrainingCommand, RetrainingResult
 from schemas.errors import DecodeError
-from schemas.events import (
-    AlignmentEvent,
-    Control,
-    Decision,
-    Feedback,
-    Judgement,
-    Merge,
-    Model,
-    Outcome,
-    Recommendation,
-    Sample,
-    ScenarioEvent,
-)  # fmt: skip
+from schemas.events import Control, Decision, Feedback, Judgement, Merge, Model, Outcome, Recommendation, Sample, ScenarioEvent
 
 HOUR_MS = 3_600_000
 
@@ -31,6 +20,8 @@ TYPES: dict[str, Any] = {
     topics.OUTCOME.name: Outcome,
     topics.JUDGEMENT.name: Judgement,
     topics.ALIGNMENT.name: AlignmentEvent,
+    topics.RETRAINING_COMMAND.name: RetrainingCommand,
+    topics.RETRAINING_RESULT.name: RetrainingResult,
     topics.MODEL.name: Model,
     topics.CONTROL.name: Control,
     topics.MERGE.name: Merge,

@@ -39,6 +39,7 @@ class Reason(StrEnum):
     BUDGET = "budget"
     EXPLORATION = "exploration"
     POLICY = "policy"
+    SHADOW = "shadow"
 
 
 class Life(StrEnum):
@@ -68,11 +69,15 @@ class Verdict(StrEnum):
 
 
 class Command(StrEnum):
-    """Control commands; `resume` undoes kill and freeze."""
+    """Control commands: `resume` undoes kill, freeze and shadow; revoke, quarantine and release are about one source of answers."""
 
     KILL = "kill"
     RESUME = "resume"
     FREEZE = "freeze"
+    SHADOW = "shadow"
+    REVOKE = "revoke"
+    QUARANTINE = "quarantine"
+    RELEASE = "release"
 
 
 class Sample(Struct, frozen=True):
@@ -307,7 +312,11 @@ class JudgedAnswer(Struct, frozen=True):
 
 
 class Judgement(Struct, frozen=True):
-    """A closed decision: what the answers to it came to; a later outcome writes the next revision."""
+    """A closed decision: what the answers to it came to; a later outcome writes the next revision.
+
+    `reason` is that of the decision. `window` is the scope's window when this was written; `scored_surfaced` and
+    `scored_withheld` count the scope's decisions by score until then, so that judgements can be weighted to their shares.
+    """
 
     decision: str
     revision: int
@@ -327,108 +336,14 @@ class Judgement(Struct, frozen=True):
     weight: float
     answers: tuple[JudgedAnswer, ...]
     positions: Positions
-
-
-class Rate(Struct, frozen=True):
-    """A Bernoulli rate with an interval that holds at every moment (97.5 %)."""
-
-    events: int
-    trials: int
-    low: float
-    high: float
-
-
-class LossWindow(Struct, frozen=True, tag_field="kind", tag="window"):
-    """Alignment loss of one window of a scope (`closed`) or of its whole past (`window` = -1)."""
-
-    id: str
-    scope: Name
-    time_ms: TimeMs
-    window: int
-    scenarios: int
-    surfaced: int
-    withheld: int
-    blocked: int
-    answers: dict[str, int]
-    override_given_answered: Rate
-    miss_given_outcome: Rate
-    loss: float | None
-    loss_low: float
-    loss_high: float
-    paper_loss: float | None
-    paper_loss_floor: float | None
-    overrides_per_surfaced: float | None
-    overrides_per_answered: float | None
-    overrides_per_scenario: float | None
-    reward_minutes: float
-    positions: Positions
-
-
-class ThresholdRow(Struct, frozen=True):
-    """What one threshold would have had, of the answers and outcomes so far."""
-
-    threshold: float
-    surfaced: int
-    known: int
-    overrides: int
-    misses: int
-    alpha: float
-    beta: float
-
-
-class ThresholdTable(Struct, frozen=True, tag_field="kind", tag="thresholds"):
-    """The five arms of a scope and their posteriors; `known` of `surfaced` tells the coverage."""
-
-    id: str
-    scope: Name
-    time_ms: TimeMs
-    window: int
-    scenarios: int
-    rows: tuple[ThresholdRow, ...]
-    positions: Positions
-
-
-class SourceTrust(Struct, frozen=True):
-    """Trust in one source: its two coins, weight, counts."""
-
-    source: Name
-    alpha: float
-    beta: float
-    weight: float
-    answers: int
-    overrides: int
-    quarantined: bool = False
-
-
-class TrustSummary(Struct, frozen=True, tag_field="kind", tag="trust"):
-    """Trust by source, and the override budget that follows from it."""
-
-    id: str
-    scope: Name
-    time_ms: TimeMs
-    window: int
-    sources: tuple[SourceTrust, ...]
-    budget: BudgetState
-    positions: Positions
-
-
-class Alarm(Struct, frozen=True, tag_field="kind", tag="alarm"):
-    """Something that a person should look at; `raised` false takes it back."""
-
-    id: str
-    scope: Name
-    time_ms: TimeMs
-    name: str
-    raised: bool
-    detail: str
-    positions: Positions
-
-
-AlignmentEvent = LossWindow | ThresholdTable | TrustSummary | Alarm
+    reason: Reason | None = None
+    window: int = 0
+    scored_surfaced: int = 0
+    scored_withheld: int = 0
 
 
 class Control(Struct, frozen=True):
-    """A command to one scope, or to all (`scope` absent, one record in every partition)."""
+    """A command to one scope, or to all (`scope` absent, one record in every partition); `subject` is the source it is about."""
 
     command: Command
     time_ms: TimeMs
@@ -439,7 +354,10 @@ class Control(Struct, frozen=True):
 
 
 class Model(Struct, frozen=True):
-    """A linear model over named features: f(x) = intercept + sum of weights[name] * x[name], in logit."""
+    """A linear model over named features: f(x) = intercept + sum of weights[name] * x[name], in logit.
+
+    `parent` is the model in force when it was fitted, `origin` how it came to be in force, `by` who brought it.
+    """
 
     id: Name
     scope: Name
@@ -448,6 +366,8 @@ class Model(Struct, frozen=True):
     weights: dict[str, float]
     parent: str | None = None
     evaluation: dict[str, float] = field(default_factory=dict)
+    origin: Literal["given", "trained", "rollback", "imported"] = "given"
+    by: str = ""
 
 
 class MergeStep(Struct, frozen=True, array_like=True):

@@ -45,6 +45,9 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True):
     undo_window_ms: Annotated[int, Meta(ge=0)] = 120_000
     cooldown_ms: Annotated[int, Meta(ge=0)] = 3_600_000
     window_scenarios: Annotated[int, Meta(gt=0)] = 200
+    monitor: Literal["challenger", "loss", "off"] = "challenger"
+    retraining_price: Annotated[float, Meta(ge=0)] = 20.0
+    loss_bound: Share = 0.3
     initial_intercept: float = 4 * 0.22314355131420976
     initial_weights: dict[str, float] = field(default_factory=lambda: {"log_score": 4.0})
 
@@ -90,9 +93,13 @@ class Catalogue(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ScopeSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """What one scope sets apart from the rest: with `learning` false, answers are counted and move nothing."""
+    """What one scope sets apart from the rest.
+
+    With `learning` false, answers are counted and move nothing; with `shadow` true, everything is decided and nothing surfaced.
+    """
 
     learning: bool = True
+    shadow: bool = False
 
 
 class Settings(Struct, frozen=True, dict=True):
@@ -112,6 +119,10 @@ class Settings(Struct, frozen=True, dict=True):
     def learns(self, scope: str) -> bool:
         """Tell whether answers move anything in this scope."""
         return self.scopes.get(scope, ScopeSettings()).learning
+
+    def shadows(self, scope: str) -> bool:
+        """Tell whether a scope decides and surfaces nothing."""
+        return self.scopes.get(scope, ScopeSettings()).shadow
 
 
 class Deployment(BaseSettings):

@@ -33,11 +33,23 @@ RECOMMENDATION = Topic("recommendation", "scope", Retention.LONG, by_scope=True,
 FEEDBACK = Topic("feedback", "scope", Retention.LONG, by_scope=True, carries="one operator's answer to one recommendation")
 OUTCOME = Topic("outcome", "scope", Retention.LONG, by_scope=True, carries="verdicts over an interval of an entity")
 JUDGEMENT = Topic("judgement", "scope", Retention.LONG, by_scope=True, carries="closed decisions with target, weight and answers")
-ALIGNMENT = Topic("alignment", "scope", Retention.LONG, by_scope=True, carries="loss windows, threshold table, trust, budget")
+ALIGNMENT = Topic(
+    "alignment",
+    "scope",
+    Retention.LONG,
+    by_scope=True,
+    carries="loss windows, thresholds, trust, challengers, the monitor's actions, alarms",
+)
 RETRAINING_COMMAND = Topic("retraining-command", "scope", Retention.LONG, by_scope=True, carries="when to retrain and why")
 RETRAINING_RESULT = Topic("retraining-result", "scope", Retention.LONG, by_scope=True, carries="what came of it, with the whole model")
 MODEL = Topic("model", "scope", Retention.FOREVER, by_scope=True, carries="the model in force, with evaluation and parent")
-CONTROL = Topic("control", "scope|command|subject", Retention.FOREVER, by_scope=True, carries="kill, resume, freeze")
+CONTROL = Topic(
+    "control",
+    "scope|command|subject",
+    Retention.FOREVER,
+    by_scope=True,
+    carries="kill, resume, freeze, shadow, revoke, quarantine, release",
+)
 MERGE = Topic("merge", "task", Retention.LONG, by_scope=False, carries="the order in which a task took its inputs")
 
 TOPICS = (

@@ -11,7 +11,7 @@ from scipy.special import betaln
 from agents import alignment
 from agents.alignment import MISCOVERAGE, alignment_loss, beta_binomial_interval, override_rates, paper_loss, rate
 from agents.thresholds import ARMS
-from schemas.events import Rate
+from schemas.alignment import Rate
 
 COUNTS = st.tuples(st.integers(0, 20_000), st.integers(0, 20_000))
 SHARES = st.floats(0, 0.5)

@@ -15,10 +15,10 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from schemas import codecs, topics
+from schemas.alignment import Alarm, LossWindow, Rate
 from schemas.errors import StackError
 from schemas.events import (
     Action,
-    Alarm,
     Answer,
     BudgetState,
     ClassHistory,
@@ -27,9 +27,7 @@ from schemas.events import (
     Decision,
     Judgement,
     Life,
-    LossWindow,
     PolicyVerdict,
-    Rate,
     Reason,
     Recommendation,
     StandingAnswer,

@@ -25,8 +25,16 @@ def test_default_profile_is_the_codes() -> None:
 
 
 def test_paper_profile_is_the_papers() -> None:
-    """Paper: mean (n0 4, m0 .5), thompson, lambda pull .3, no budget, no trust; what the paper does not name is as in the default."""
-    papers = {"name": "paper", "score": "mean", "selector": "thompson", "silence": "pull", "trust": False, "budget": "off"}
+    """Paper: mean (n0 4, m0 .5), thompson, lambda pull .3, no budget or trust, retraining on the loss; the rest is as in the default."""
+    papers = {
+        "name": "paper",
+        "score": "mean",
+        "selector": "thompson",
+        "silence": "pull",
+        "trust": False,
+        "budget": "off",
+        "monitor": "loss",
+    }
     paper = read_yaml(PAPER, Profile)
     assert paper == msgspec.structs.replace(Profile(name="default"), **papers)
     assert (paper.prior_weight, paper.prior_mean, paper.silence_target) == (4.0, 0.5, 0.3)

@@ -6,8 +6,8 @@ what the scope has already seen, and never moves it.
 
 from collections.abc import Callable
 
-from agents.deciding.fold import Turn
 from agents.deciding.rows import DecisionRow, Due, DueRow, EntityRow
+from agents.deciding.turn import Turn
 from schemas.codecs import HOUR_MS
 
 RETENTION_MS = 7 * 24 * HOUR_MS  # how long outcomes and late answers still find a decision

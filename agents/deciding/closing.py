@@ -3,9 +3,9 @@
 from typing import Literal
 
 from agents.deciding import clock, learning
-from agents.deciding.fold import Turn, next_identity
 from agents.deciding.learning import Heard
 from agents.deciding.rows import ClassRow, DecisionRow, EntityRow, KeptRow
+from agents.deciding.turn import Turn, next_identity
 from agents.scoring import PERFECT
 from agents.thresholds import ARMS
 from schemas.events import Answer, JudgedAnswer, Judgement, Life, Recommendation, StandingAnswer, Status, Verdict

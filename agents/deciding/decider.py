@@ -14,11 +14,12 @@ import numpy as np
 
 from agents import alignment, guardrails, scoring, thresholds
 from agents.deciding import clock, closing, learning, windows
-from agents.deciding.fold import Turn, coins_of, fold
 from agents.deciding.rows import RECENT_MAX, ClassRow, DecisionRow, EntityRow, GlobalRow, SourceRow, Surfaced
+from agents.deciding.turn import Turn, coins_of
 from agents.step import Block, Context, Result, Rows
 from agents.thresholds import Selection
 from agents.trust import channel
+from agents.turn import fold
 from schemas.codecs import HOUR_MS
 from schemas.errors import DecodeError
 from schemas.events import (
@@ -66,7 +67,7 @@ class Ruling(NamedTuple):
 
 def decide(rows: Rows, block: Block, context: Context) -> Result:
     """Handle a block of scenario, control or model records."""
-    return fold(rows, block, context, HANDLERS[block.topic])
+    return fold(rows, block, context, Turn, HANDLERS[block.topic])
 
 
 def handle_scenario_event(turn: Turn, event: Scenario | Cleared | Heartbeat) -> None:

@@ -25,9 +25,10 @@ from typing import Any
 import msgspec
 
 from agents.deciding import clock, closing, learning, windows
-from agents.deciding.fold import Turn, fold
 from agents.deciding.rows import DecisionRow, EntityRow, RewardsRow
+from agents.deciding.turn import Turn
 from agents.step import Block, Context, Result, Rows
+from agents.turn import fold
 from schemas.errors import ContradictionError, DecodeError, NotSurfacedError, TooManyAnswersError, UnknownDecisionError
 from schemas.events import Feedback, Life, Outcome, StandingAnswer, Status, Verdict
 from schemas.identity import derived_name
@@ -39,7 +40,7 @@ REWARDS_MAX = 256  # outcomes with a reward that are known again
 
 def learn(rows: Rows, block: Block, context: Context) -> Result:
     """Handle a block of feedback or outcome records."""
-    return fold(rows, block, context, HANDLERS[block.topic])
+    return fold(rows, block, context, Turn, HANDLERS[block.topic])
 
 
 def handle_feedback(turn: Turn, feedback: Feedback) -> None:

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from agents import alignment, scoring, trust
-from agents.deciding.fold import OTHERS, SOURCES_MAX, Turn, coins_of
 from agents.deciding.rows import ClassRow, DecisionRow, SourceRow
+from agents.deciding.turn import OTHERS, SOURCES_MAX, Turn, coins_of
 from agents.scoring import OUTCOME_CHANNEL, Channel, Drift, Offsets
 from agents.thresholds import ARMS
 from schemas.events import Answer, JudgedAnswer

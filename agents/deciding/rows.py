@@ -1,35 +1,22 @@
-"""The rows of the deciding task: one msgpack struct a row, a key says its kind.
+"""The rows of the deciding task: one msgpack struct a row, a key says its kind."""
 
-A row is read into an object, changed in place, and written when the record that changed it has been handled without
-error; a record that breaks is rolled back. Objects never outlive that without going through their bytes.
-"""
-
-from dataclasses import dataclass, field
-from typing import TypeVar, cast
+from typing import ClassVar
 
 import msgspec
 from msgspec import Struct
 
 from agents.alignment import empty_counts
-from agents.step import Rows
+from agents.state import Row
 from agents.thresholds import ARMS
-from schemas.errors import DecodeError, RowError
 from schemas.events import Action, JudgedAnswer, StandingAnswer, Status, Symptom
-from schemas.identity import SEPARATOR
 
-SCHEMA_VERSION = 1
 RECENT_MAX = 512  # decisions of one entity that an outcome can still reach
-
-
-class Row(Struct, kw_only=True):
-    """Any row: its schema version."""
-
-    version: int = SCHEMA_VERSION
 
 
 class GlobalRow(Row):
     """What a control record to all scopes has set; every partition holds one."""
 
+    kind: ClassVar[str] = "global"
     killed: bool = False
     frozen: bool = False
 
@@ -64,6 +51,7 @@ class Surfaced(Struct, array_like=True):
 class ScopeRow(Row):
     """One scope: clock, control state, model, budget, hours in which something falls due, counts, threshold table and arms."""
 
+    kind: ClassVar[str] = "scope"
     clock_ms: int = 0
     killed: bool = False
     frozen: bool = False
@@ -87,12 +75,14 @@ class ScopeRow(Row):
 class SourcesRow(Row):
     """The names of all sources that have answered in a scope, in the order of their first answer."""
 
+    kind: ClassVar[str] = "sources"
     names: list[str] = msgspec.field(default_factory=list)
 
 
 class RewardsRow(Row):
     """The last outcomes whose reward was counted, so that one delivered twice counts once."""
 
+    kind: ClassVar[str] = "rewards"
     names: list[str] = msgspec.field(default_factory=list)
 
 
@@ -108,6 +98,7 @@ class Recent(Struct, array_like=True):
 class ClassRow(Row):
     """One class: score, information, forgetting sums, counts by source, and the ring of kept judgements."""
 
+    kind: ClassVar[str] = "class"
     offset: float = 0.0
     information: float = 0.0
     draw_information: float = 0.0
@@ -127,6 +118,7 @@ class ClassRow(Row):
 class SourceRow(Row):
     """One source of answers in one scope: its two coins, what it has answered, what it adds to the budget."""
 
+    kind: ClassVar[str] = "source"
     likes: float = 0.0
     wanted: float = 0.0
     overrides: float = 0.0
@@ -142,6 +134,7 @@ class SourceRow(Row):
 class EntityRow(Row):
     """One entity: open surfaced decisions by class, when and how confidently each class was last judged, the latest decisions."""
 
+    kind: ClassVar[str] = "entity"
     open: dict[str, str] = msgspec.field(default_factory=dict)
     last_ms: dict[str, int] = msgspec.field(default_factory=dict)
     last_confidence: dict[str, float] = msgspec.field(default_factory=dict)
@@ -151,6 +144,7 @@ class EntityRow(Row):
 class DecisionRow(Row):
     """One decision while answers or outcomes can still reach it."""
 
+    kind: ClassVar[str] = "decision"
     id: str
     entity: str
     scenario_class: str
@@ -186,6 +180,7 @@ class DecisionRow(Row):
 class KeptRow(Row):
     """One of the last judgements of a class, as re-expression and revocation need it."""
 
+    kind: ClassVar[str] = "kept"
     decision: str = ""
     features: dict[str, float] = msgspec.field(default_factory=dict)
     surfaced: bool = False
@@ -203,118 +198,5 @@ class Due(Struct, array_like=True):
 class DueRow(Row):
     """What falls due in one hour of a scope's time."""
 
+    kind: ClassVar[str] = "due"
     entries: list[Due] = msgspec.field(default_factory=list)
-
-
-R = TypeVar("R", bound=Row)
-
-KINDS: dict[type[Row], str] = {
-    GlobalRow: "global",
-    ScopeRow: "scope",
-    SourcesRow: "sources",
-    RewardsRow: "rewards",
-    ClassRow: "class",
-    SourceRow: "source",
-    EntityRow: "entity",
-    DecisionRow: "decision",
-    KeptRow: "kept",
-    DueRow: "due",
-}
-_DECODERS = {kind: msgspec.msgpack.Decoder(kind) for kind in KINDS}
-_ENCODER = msgspec.msgpack.Encoder()
-
-
-def row_key(kind: type[Row], *parts: str) -> bytes:
-    """Return the key of a row: its kind and what it is about.
-
-    Raises:
-        DecodeError: a name that holds the separator, and would be another row's key.
-    """
-    if any(SEPARATOR in part for part in parts):
-        raise DecodeError(f"a name with the control character U+001F: {parts!r}; leave it out of scopes, entities, decisions and operators")
-    return SEPARATOR.join((KINDS[kind], *parts)).encode()
-
-
-def read_row(kind: type[R], value: bytes) -> R:
-    """Read a row.
-
-    Raises:
-        RowError: not a row of this kind and schema version.
-    """
-    try:
-        row = cast("R", _DECODERS[kind].decode(value))
-    except msgspec.DecodeError as error:
-        raise RowError(f"a {KINDS[kind]} row that cannot be read: {error}; rebuild the state by replaying the inputs") from error
-    if row.version != SCHEMA_VERSION:
-        raise RowError(
-            f"a {KINDS[kind]} row of version {row.version}, this release reads {SCHEMA_VERSION}; rebuild the state from the inputs"
-        )
-    return row
-
-
-@dataclass
-class State:
-    """The rows of one task during one block, with an undo for one record at a time."""
-
-    rows: Rows
-    _bytes: dict[bytes, bytes | None] = field(default_factory=dict)
-    _objects: dict[bytes, Row] = field(default_factory=dict)
-    _touched: dict[bytes, Row | None] = field(default_factory=dict)
-    _changed: dict[bytes, bytes | None] = field(default_factory=dict)
-
-    def find(self, kind: type[R], *parts: str) -> R | None:
-        """Return a row that may be changed in place, or None."""
-        key = row_key(kind, *parts)
-        if key in self._touched:
-            return self._touched[key]  # type: ignore[return-value]  # the key's first part is the row's kind
-        row = self._objects.get(key)
-        if row is None:
-            value = self._stored(key)
-            if value is None:
-                return None
-            row = read_row(kind, value)
-        self._touched[key] = row
-        return row  # type: ignore[return-value]  # the key's first part is the row's kind
-
-    def get(self, kind: type[R], *parts: str) -> R:
-        """Return a row that may be changed in place, a new one where there is none."""
-        row = self.find(kind, *parts)
-        if row is None:
-            row = kind()
-            self._touched[row_key(kind, *parts)] = row
-        return row
-
-    def put(self, row: Row, *parts: str) -> None:
-        """Write a whole row."""
-        self._touched[row_key(type(row), *parts)] = row
-
-    def delete(self, kind: type[Row], *parts: str) -> None:
-        """Delete a row."""
-        self._touched[row_key(kind, *parts)] = None
-
-    def commit(self) -> None:
-        """Keep what the record has changed."""
-        for key, row in self._touched.items():
-            value = None if row is None else _ENCODER.encode(row)
-            if value != self._stored(key):
-                self._bytes[key] = self._changed[key] = value
-            if row is None:
-                self._objects.pop(key, None)
-            else:
-                self._objects[key] = row
-        self._touched.clear()
-
-    def rollback(self) -> None:
-        """Forget what the record has changed."""
-        for key in self._touched:
-            self._objects.pop(key, None)
-        self._touched.clear()
-
-    def changes(self) -> dict[bytes, bytes | None]:
-        """Return the rows that differ from the committed state, in the order of their keys."""
-        return {key: value for key, value in sorted(self._changed.items()) if value != self.rows.get(key)}
-
-    def _stored(self, key: bytes) -> bytes | None:
-        if key not in self._bytes:
-            self._bytes[key] = self.rows.get(key)
-        return self._bytes[key]

@@ -1,20 +1,11 @@
 """What is counted of a scope, and published every window of scenarios: loss, threshold table, trust, budget."""
 
 from agents import alignment, trust
-from agents.deciding.fold import Turn, coins_of
 from agents.deciding.rows import Counts, SourceRow, SourcesRow
+from agents.deciding.turn import Turn, coins_of
 from agents.thresholds import ARMS
-from schemas.events import (
-    BudgetState,
-    Decision,
-    LossWindow,
-    Reason,
-    SourceTrust,
-    Status,
-    ThresholdRow,
-    ThresholdTable,
-    TrustSummary,
-)  # fmt: skip
+from schemas.alignment import LossWindow, SourceTrust, ThresholdRow, ThresholdTable, TrustSummary
+from schemas.events import BudgetState, Decision, Reason, Status
 from schemas.identity import derived_name
 
 WHOLE_PAST = -1

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from schemas.events import LossWindow
+from schemas.alignment import LossWindow
 from schemas.headers import rfc3339
 from schemas.settings import Deployment
 from streams.home import connect

@@ -29,19 +29,8 @@ from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
 from schemas import codecs
-from schemas.events import (
-    Alarm,
-    Command,
-    Control,
-    Decision,
-    Judgement,
-    Life,
-    LossWindow,
-    Model,
-    Recommendation,
-    ThresholdTable,
-    TrustSummary,
-)  # fmt: skip
+from schemas.alignment import Alarm, LossWindow, ThresholdTable, TrustSummary
+from schemas.events import Command, Control, Decision, Judgement, Life, Model, Recommendation
 from streams.serving.tally import WHOLE_PAST, is_open, standing_counts
 
 # Counts one up with every change of keys or meanings: a read model of another version is rebuilt.

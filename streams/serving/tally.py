@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from schemas.events import Alarm, Answer, Decision, Heartbeat, Life, LossWindow, Recommendation, Scenario, StandingAnswer, Status
+from schemas.alignment import Alarm, LossWindow
+from schemas.events import Answer, Decision, Heartbeat, Life, Recommendation, Scenario, StandingAnswer, Status
 
 # What `Tally` reads; the records of other topics change nothing.
 TALLIED = ("scenario", "decision", "recommendation", "alignment")

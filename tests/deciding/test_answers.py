@@ -4,8 +4,9 @@ import msgspec
 import pytest
 
 from agents import scoring
-from agents.deciding.fold import OTHERS, SOURCES_MAX
-from agents.deciding.rows import ClassRow, DecisionRow, GlobalRow, ScopeRow, SourceRow, SourcesRow, row_key
+from agents.deciding.rows import ClassRow, DecisionRow, GlobalRow, ScopeRow, SourceRow, SourcesRow
+from agents.deciding.turn import OTHERS, SOURCES_MAX
+from agents.state import row_key
 from schemas.events import Answer, Cleared, Command, Control, Life, Model, Outcome, Reason, Status, Verdict
 from schemas.settings import Policy, Rule, ScopeSettings
 from tests.deciding.logs import (

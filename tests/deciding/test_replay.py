@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from agents.deciding.rows import KINDS, ScopeRow, read_row, row_key
+from agents.deciding.rows import ScopeRow
+from agents.state import Row, read_row, row_key
 from schemas.errors import RowError
 from schemas.identity import SEPARATOR
 from schemas.settings import Settings
@@ -78,7 +79,7 @@ def test_swapped_positions_change_the_bytes() -> None:
 
 def test_every_row_reads_back() -> None:
     """Every row carries its kind in its key and its schema version, and decodes as that kind."""
-    kinds = {name: kind for kind, name in KINDS.items()}
+    kinds = {kind.kind: kind for kind in Row.__subclasses__()}
     for key, value in run(busy_log(3), cuts=set()).rows.items():
         assert read_row(kinds[key.decode().partition(SEPARATOR)[0]], value).version == 1
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from experiments.picture import LEAST, Course, change, draw, loss_sentence, overrides_sentence
 from experiments.watching import Watch
 from experiments.world import FROZEN_SCOPE, SCOPE, SCOPES, START_MS
+from schemas.alignment import LossWindow, Rate
 from schemas.events import (
     Action,
     BudgetState,
@@ -17,9 +18,7 @@ from schemas.events import (
     Heartbeat,
     JudgedAnswer,
     Judgement,
-    LossWindow,
     PolicyVerdict,
-    Rate,
     Reason,
     Scenario,
     Status,

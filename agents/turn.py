@@ -1,34 +1,30 @@
-"""The fold that decider and learner share: record by record, each wholly applied or wholly refused.
+"""One record's turn in its scope, and the fold over a block: record by record, each wholly applied or wholly refused.
 
-Scenarios, answers and outcomes are some thousand times rarer than samples, so the fold goes by record; the arithmetic in it
+What goes through here is some thousand times rarer than samples, so the fold goes by record; the arithmetic in it
 (`agents.scoring`, `agents.trust`) is the same that studies run over arrays.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from msgspec import Struct
 
-from agents.deciding.rows import DecisionRow, GlobalRow, ScopeRow, SourceRow, SourcesRow, State
-from agents.scoring import PERFECT, Channel
+from agents.state import State
 from agents.step import Block, Context, Output, Result, Rows, dead_letter
-from agents.trust import Coins, channel, prior
 from schemas import codecs
 from schemas.errors import DecodeError, FutureTimeError, PartitionError, RecordError, StateError
-from schemas.events import Alarm, Positions
+from schemas.events import Positions
 from schemas.headers import Headers, cloud_event, event_id, trace_of
-from schemas.identity import derived_name, partition_of, source_name
+from schemas.identity import partition_of, source_name
 from schemas.settings import Settings
-
-SOURCES_MAX = 2_000
-OTHERS = "(others)"
 
 
 @dataclass
 class Turn:
     """One record's turn in its scope: the state it may change, what it is, and what it writes."""
+
+    group: ClassVar[str]
 
     state: State
     settings: Settings
@@ -42,71 +38,15 @@ class Turn:
 
     def emit(self, topic: str, identity: str, time_ms: int, event: Struct, trace: str | None = None) -> None:
         """Write one derived event under the scope's key."""
-        headers = cloud_event(identity, topic, f"npo/deciding/{self.partition}", time_ms, trace or self.trace)
+        headers = cloud_event(identity, topic, f"npo/{self.group}/{self.partition}", time_ms, trace or self.trace)
         self.outputs.append(Output(topic, self.scope.encode(), codecs.encode(event), headers, self.index))
 
-    @cached_property
-    def row(self) -> ScopeRow:
-        """The scope's row; a new scope starts under the profile's initial model."""
-        row = self.state.find(ScopeRow, self.scope)
-        if row is None:
-            profile = self.settings.profile
-            row = ScopeRow(model="initial", intercept=profile.initial_intercept, weights=dict(profile.initial_weights))
-            self.state.put(row, self.scope)
-        return row
 
-    def source(self, name: str) -> SourceRow:
-        """Return a source's row; a new one starts with the roster's prior, or an unknown account's.
-
-        Beyond SOURCES_MAX names all new ones share one row, so that made-up accounts cannot outgrow a record.
-        """
-        row = self.state.find(SourceRow, self.scope, name)
-        if row is None and name != OTHERS and len(self.state.get(SourcesRow, self.scope).names) >= SOURCES_MAX:
-            return self.source(OTHERS)
-        if row is None:
-            team = self.settings.catalogue.operators.get(name)
-            likes, wanted, overrides, unwanted = (float(count) for count in prior(on_roster=team is not None))
-            row = SourceRow(likes=likes, wanted=wanted, overrides=overrides, unwanted=unwanted, team=team)
-            self.state.put(row, self.scope, name)
-            self.state.get(SourcesRow, self.scope).names.append(name)
-        return row
-
-    def channel(self, source: SourceRow) -> Channel:
-        """Return the channel through which a source's answers are heard: perfect where the profile has no trust."""
-        return channel(coins_of(source)) if self.settings.profile.trust else PERFECT
-
-    def killed(self) -> bool:
-        """Tell whether the kill switch is on, for the scope or for all."""
-        return self.row.killed or self.state.get(GlobalRow).killed
-
-    def frozen(self) -> bool:
-        """Tell whether learning is frozen, for the scope or for all."""
-        return self.row.frozen or self.state.get(GlobalRow).frozen
-
-    def learns(self) -> bool:
-        """Tell whether answers move anything in the scope: its setting, and no freeze."""
-        return self.settings.learns(self.scope) and not self.frozen()
-
-    def alarm(self, name: str, *, raised: bool, detail: str) -> None:
-        """Raise an alarm on the alignment topic, or take it back."""
-        time_ms = self.row.clock_ms
-        identity = derived_name(self.identity, f"alarm-{name}")
-        self.emit("alignment", identity, time_ms, Alarm(identity, self.scope, time_ms, name, raised, detail, self.positions))
-
-
-def coins_of(source: SourceRow) -> Coins:
-    """Return a source's coins as numbers."""
-    return Coins(source.likes, source.wanted, source.overrides, source.unwanted)
-
-
-def next_identity(decision: DecisionRow, kind: str) -> str:
-    """Name the next event of a decision's life."""
-    decision.events += 1
-    return derived_name(decision.id, kind, decision.events)
+T = TypeVar("T", bound=Turn)
 
 
 class Timed(Protocol):
-    """Any input event of the task."""
+    """Any input event of a task."""
 
     @property
     def time_ms(self) -> int:
@@ -114,10 +54,7 @@ class Timed(Protocol):
         ...
 
 
-Handler = Callable[[Turn, Any], None]
-
-
-def fold(rows: Rows, block: Block, context: Context, handle: Handler) -> Result:
+def fold(rows: Rows, block: Block, context: Context, kind: type[T], handle: Callable[[T, Any], None]) -> Result:
     """Handle the records of a block in order; one that cannot be handled goes to the dead-letter topic with its reason.
 
     Raises:
@@ -128,7 +65,7 @@ def fold(rows: Rows, block: Block, context: Context, handle: Handler) -> Result:
     for index in range(len(block.offsets)):
         try:
             event = codecs.decode(block.topic, block.values[index])
-            turn = begin(state, block, index, context, scope_of(block, index, context, event))
+            turn = begin(kind, state, block, index, context, scope_of(block, index, context, event))
             handle(turn, event)
             state.commit()
         except (StateError, MemoryError):
@@ -144,13 +81,13 @@ def fold(rows: Rows, block: Block, context: Context, handle: Handler) -> Result:
     return Result(outputs, state.changes())
 
 
-def begin(state: State, block: Block, index: int, context: Context, scope: str) -> Turn:
+def begin(kind: type[T], state: State, block: Block, index: int, context: Context, scope: str) -> T:
     """Open the turn of one record: its name, its trace, and the positions its outputs will tell."""
     headers: Headers = block.headers[index]
     offset = block.offsets[index]
     identity = event_id(headers) or source_name(block.topic, block.partition, offset)
     positions = {**context.positions, block.topic: offset + 1}
-    return Turn(state, context.settings, positions, block.partition, scope, identity, trace_of(headers, identity), index)
+    return kind(state, context.settings, positions, block.partition, scope, identity, trace_of(headers, identity), index)
 
 
 def scope_of(block: Block, index: int, context: Context, event: Timed) -> str:

@@ -1,0 +1,261 @@
+"""The events of the second loop: what alignment comes to, what the meta-monitor makes of it, what came of retraining."""
+
+from enum import StrEnum
+from typing import Literal
+
+from msgspec import Struct
+
+from schemas.events import BudgetState, Model, Name, Positions, TimeMs
+
+
+class MonitorAction(StrEnum):
+    """What the meta-monitor does at the end of a window."""
+
+    RETRAIN = "retrain"
+    WAIT = "wait"
+
+
+class Rate(Struct, frozen=True):
+    """A Bernoulli rate with an interval that holds at every moment (97.5 %)."""
+
+    events: int
+    trials: int
+    low: float
+    high: float
+
+
+class LossWindow(Struct, frozen=True, tag_field="kind", tag="window"):
+    """Alignment loss of one window of a scope (`closed`) or of its whole past (`window` = -1)."""
+
+    id: str
+    scope: Name
+    time_ms: TimeMs
+    window: int
+    scenarios: int
+    surfaced: int
+    withheld: int
+    blocked: int
+    answers: dict[str, int]
+    override_given_answered: Rate
+    miss_given_outcome: Rate
+    loss: float | None
+    loss_low: float
+    loss_high: float
+    paper_loss: float | None
+    paper_loss_floor: float | None
+    overrides_per_surfaced: float | None
+    overrides_per_answered: float | None
+    overrides_per_scenario: float | None
+    reward_minutes: float
+    positions: Positions
+
+
+class ThresholdRow(Struct, frozen=True):
+    """What one threshold would have had, of the answers and outcomes so far."""
+
+    threshold: float
+    surfaced: int
+    known: int
+    overrides: int
+    misses: int
+    alpha: float
+    beta: float
+
+
+class ThresholdTable(Struct, frozen=True, tag_field="kind", tag="thresholds"):
+    """The five arms of a scope and their posteriors; `known` of `surfaced` tells the coverage."""
+
+    id: str
+    scope: Name
+    time_ms: TimeMs
+    window: int
+    scenarios: int
+    rows: tuple[ThresholdRow, ...]
+    positions: Positions
+
+
+class SourceTrust(Struct, frozen=True):
+    """Trust in one source: its two coins, weight, counts."""
+
+    source: Name
+    alpha: float
+    beta: float
+    weight: float
+    answers: int
+    overrides: int
+    quarantined: bool = False
+
+
+class TrustSummary(Struct, frozen=True, tag_field="kind", tag="trust"):
+    """Trust by source, and the override budget that follows from it."""
+
+    id: str
+    scope: Name
+    time_ms: TimeMs
+    window: int
+    sources: tuple[SourceTrust, ...]
+    budget: BudgetState
+    positions: Positions
+
+
+class Alarm(Struct, frozen=True, tag_field="kind", tag="alarm"):
+    """Something that a person should look at; `raised` false takes it back."""
+
+    id: str
+    scope: Name
+    time_ms: TimeMs
+    name: str
+    raised: bool
+    detail: str
+    positions: Positions
+
+
+class ModelTaken(Struct, frozen=True, tag_field="kind", tag="model_taken"):
+    """A model was taken up: the offsets of `classes` classes were re-expressed by folding `answers` kept answers again."""
+
+    id: str
+    scope: Name
+    time_ms: TimeMs
+    model: str
+    replaced: str
+    classes: int
+    answers: int
+    positions: Positions
+
+
+class SourceRevoked(Struct, frozen=True, tag_field="kind", tag="source_revoked"):
+    """A source was revoked: scores of `classes` classes, and trust, were folded again without it, from `answers` kept answers."""
+
+    id: str
+    scope: Name
+    time_ms: TimeMs
+    source: Name
+    classes: int
+    answers: int
+    positions: Positions
+
+
+class ChallengerWindow(Struct, frozen=True, tag_field="kind", tag="challenger"):
+    """What the model in force and its challengers cost over one window, on judgements that none of them had seen.
+
+    Costs are of the whole window, in the declared costs (k an unwanted recommendation, m a miss), surfaced and withheld decisions
+    weighted to their shares. `judged` decisions told them. `costs` has every candidate of the last windows by model id, the
+    one in force included: what hindsight needs. `next` is the challenger fitted at this window's end, on `examples` judgements.
+    """
+
+    id: str
+    scope: Name
+    time_ms: TimeMs
+    window: int
+    judged: int
+    surfaced: int
+    withheld: int
+    in_force: str
+    challenger: str | None
+    cost_in_force: float
+    cost_challenger: float | None
+    costs: dict[str, float]
+    next: str | None
+    examples: int
+    positions: Positions
+
+
+class MonitorDecision(Struct, frozen=True, tag_field="kind", tag="monitor"):
+    """What the meta-monitor did at the end of a window, and by which numbers; `price` is 0 for a scope's first model."""
+
+    id: str
+    scope: Name
+    time_ms: TimeMs
+    window: int
+    monitor: str
+    action: MonitorAction
+    statistic: float
+    price: float
+    advantage: float | None
+    in_force: str
+    challenger: str | None
+    reason: str
+    command: str | None
+    positions: Positions
+
+
+class Fidelity(Struct, frozen=True, tag_field="kind", tag="fidelity"):
+    """The meta-monitor measured against hindsight as it stands now, over the last `windows` windows from `first_window` on.
+
+    `ideal` are the windows at whose end the cheapest schedule in hindsight deploys, `deployed` those at whose end the monitor's
+    commands did. F is the share of windows in which the monitor acted as hindsight does, one window more or less.
+    `cost` is loss and prices as they were, `cost_best` those of the cheapest schedule.
+    """
+
+    id: str
+    scope: Name
+    time_ms: TimeMs
+    window: int
+    first_window: int
+    windows: int
+    commanded: tuple[int, ...]
+    deployed: tuple[int, ...]
+    ideal: tuple[int, ...]
+    fidelity: float
+    cost: float
+    cost_best: float
+    positions: Positions
+
+
+AlignmentEvent = (
+    LossWindow | ThresholdTable | TrustSummary | Alarm | ModelTaken | SourceRevoked | ChallengerWindow | MonitorDecision | Fidelity
+)
+
+
+class RetrainingCommand(Struct, frozen=True):
+    """Retrain a scope's model: why, on which evidence, at what price. `id` is the idempotency key: a command is carried out once.
+
+    The evidence are the windows `evidence_from` to `evidence_to`, both included. The monitor commands nothing else in the
+    `cooldown_windows` windows after it.
+    """
+
+    id: Name
+    scope: Name
+    time_ms: TimeMs
+    reason: Literal["challenger", "loss", "asked"]
+    window: int
+    evidence_from: int
+    evidence_to: int
+    statistic: float
+    price: float
+    cooldown_windows: int
+    challenger: str | None
+    by: str
+    positions: Positions
+
+
+class OffPolicy(Struct, frozen=True):
+    """Cost per scenario of two models from the same logged decisions, doubly robust with their propensities.
+
+    `difference` is that of the model in force less that of the challenger, with its standard error; the effective sample size
+    is the smaller of the two. `unsupported` is the share of decisions on which the challenger acts as the log almost never did.
+    """
+
+    judged: int
+    effective_sample_size: float
+    unsupported: float
+    cost_in_force: float
+    cost_challenger: float
+    difference: float
+    standard_error: float
+
+
+class RetrainingResult(Struct, frozen=True):
+    """What came of a command: adopted or refused and why, the evaluation, and the whole model, so that a rollback needs nothing else."""
+
+    id: str
+    command: str
+    scope: Name
+    time_ms: TimeMs
+    window: int
+    status: Literal["adopted", "refused"]
+    reason: str
+    in_force: str
+    evaluation: OffPolicy | None
+    model: Model | None
+    positions: Positions
