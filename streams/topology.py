@@ -3,6 +3,7 @@
 from agents.deciding.decider import decide
 from agents.deciding.learner import learn
 from agents.encoding.encoder import encode
+from agents.training.trainer import train
 from schemas.topics import (
     ALIGNMENT,
     CONTROL,
@@ -12,6 +13,8 @@ from schemas.topics import (
     MODEL,
     OUTCOME,
     RECOMMENDATION,
+    RETRAINING_COMMAND,
+    RETRAINING_RESULT,
     SCENARIO,
     TELEMETRY,
 )
@@ -26,5 +29,8 @@ TOPOLOGY = (
     TaskGroup("deciding", state="scopes", agents=(
         Agent("decider", reads=(SCENARIO, CONTROL, MODEL), step=decide, writes=(DECISION, RECOMMENDATION, JUDGEMENT, ALIGNMENT)),
         Agent("learner", reads=(FEEDBACK, OUTCOME), step=learn, writes=(RECOMMENDATION, JUDGEMENT, ALIGNMENT)),
+    )),
+    TaskGroup("training", state="models", agents=(
+        Agent("trainer", reads=(JUDGEMENT, RETRAINING_COMMAND, MODEL, CONTROL), step=train, writes=(RETRAINING_RESULT, MODEL, ALIGNMENT)),
     )),
 )  # fmt: skip

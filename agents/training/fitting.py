@@ -1,0 +1,57 @@
+"""Fitting a challenger: a ridge logistic over features, jointly with an intercept per class."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from agents.scoring import PRIOR_DEVIATION
+from agents.training.rows import ExampleRow
+
+WEIGHT_VARIANCE = 2.0  # of the prior N(0, 2) of a weight
+EXAMPLES_LEAST = 20
+ITERATIONS_MAX = 200
+
+
+class Fitted(NamedTuple):
+    """f(x) = intercept + sum of weights[name] * x[name], in logit, and the number of examples that it was fitted on."""
+
+    intercept: float
+    weights: dict[str, float]
+    examples: int
+
+
+def fit(examples: Sequence[ExampleRow]) -> Fitted | None:
+    """Fit the log odds that a scenario is wanted on judged ones, in any order of them.
+
+    Every example counts as wanted by 1 - target and as unwanted by target, times the trust in those who told it. Weights have the
+    prior N(0, 2), class intercepts N(0, sigma_b^2): scaled so that one ridge penalty is both. Class intercepts are left out
+    of the model: offsets are had by folding the answers again.
+
+    Returns:
+        None where there are too few examples, or all of them say the same.
+
+    Source: DESIGN section 7, "Trainer and meta-monitor".
+    """
+    known = [example for example in examples if example.target is not None and example.weight > 0]
+    wanted = np.array([example.weight * (1 - (example.target or 0.0)) for example in known])
+    unwanted = np.array([example.weight * (example.target or 0.0) for example in known])
+    if len(known) < EXAMPLES_LEAST or wanted.sum() == 0 or unwanted.sum() == 0:
+        return None
+    # Imported here: it takes a second that the other tasks need not wait.
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
+
+    names = sorted({name for example in known for name in example.features})
+    classes = {name: place for place, name in enumerate(sorted({example.scenario_class for example in known}))}
+    design = np.zeros((len(known), len(names) + len(classes)))
+    for row, example in enumerate(known):
+        design[row, : len(names)] = [example.features.get(name, 0.0) for name in names]
+        design[row, len(names) + classes[example.scenario_class]] = PRIOR_DEVIATION / np.sqrt(WEIGHT_VARIANCE)
+    regression = LogisticRegression(C=WEIGHT_VARIANCE, solver="newton-cholesky", tol=1e-8, max_iter=ITERATIONS_MAX)
+    labels = np.repeat([1, 0], len(known))
+    # Sums over threads would depend on their number.
+    with threadpool_limits(limits=1):
+        regression.fit(np.vstack([design, design]), labels, sample_weight=np.concatenate([wanted, unwanted]))
+    weights = regression.coef_[0, : len(names)].tolist()
+    return Fitted(float(regression.intercept_[0]), dict(zip(names, weights, strict=True)), len(known))

@@ -1,0 +1,113 @@
+"""The trainer: its clock is the judgement topic, and it deploys only when commanded.
+
+When a judgement tells of a later window than the last one did, the window before has ended: what the model in force and each
+candidate of the last 50 windows cost on judgements that none of them had seen is published, and the next challenger is fitted
+on the last 8 windows. A command makes it compare the two off-policy, and publish the challenger only if it is better.
+Whatever comes on the model topic, its own models included, is the model in force from there on.
+"""
+
+from typing import Any
+
+from agents.step import Block, Context, Result, Rows
+from agents.training import commands, windows
+from agents.training.offsets import confidences, move, output_of
+from agents.training.rows import Candidate, ExampleRow, ExamplesRow, FreezeRow, Sums
+from agents.training.turn import Turn
+from agents.turn import fold
+from schemas.alignment import RetrainingCommand
+from schemas.events import Command, Control, Judgement, Model, Reason, Status
+
+SCORED = frozenset({Reason.PASSED, Reason.BELOW_THRESHOLD, Reason.EXPLORATION, Reason.BUDGET, Reason.SHADOW})
+
+
+def train(rows: Rows, block: Block, context: Context) -> Result:
+    """Handle a block of judgements, retraining commands, models or control records."""
+    return fold(rows, block, context, Turn, HANDLERS[block.topic])
+
+
+def handle_judgement(turn: Turn, judgement: Judgement) -> None:
+    """Let a judgement say what the candidates made of its decision, then let them learn from what is new in it.
+
+    A later revision lists every answer again, and one more: only that one is learned from. A decision is compared on once, when
+    its target first becomes known. In a scope whose learning is off by setting, nothing is kept.
+    """
+    if not turn.settings.learns(turn.scope):
+        return
+    windows.begin(turn, judgement)
+    example = turn.state.find(ExampleRow, turn.scope, judgement.decision)
+    if example is None:
+        if judgement.revision > 1 and turn.row.window > judgement.window:
+            return
+        example = remember(turn, judgement)
+    fresh = judgement.answers[len(example.answers) :]
+    models = turn.models
+    outputs = [output_of(model, example.features) for model in models]
+    own = turn.own(example.scenario_class)
+    if example.target is None and judgement.target is not None:
+        example.target, example.weight, example.window = judgement.target, judgement.weight, turn.row.window
+        compare(turn, example, models, confidences(outputs, own))
+    example.target, example.weight, example.answers = judgement.target, judgement.weight, judgement.answers
+    moved = move(outputs, own, fresh)
+    turn.offsets(example.scenario_class).by_model = {model.id: after for model, after in zip(models, moved, strict=True)}
+
+
+def remember(turn: Turn, judgement: Judgement) -> ExampleRow:
+    """Keep a decision of which nothing was known."""
+    example = ExampleRow(
+        scenario_class=judgement.scenario_class,
+        features=judgement.features,
+        surfaced=judgement.status == Status.SURFACED,
+        scored=judgement.reason in SCORED,
+        propensity=judgement.propensity,
+    )
+    turn.state.put(example, turn.scope, judgement.decision)
+    if turn.row.window not in turn.row.held:
+        turn.row.held.append(turn.row.window)
+    turn.state.get(ExamplesRow, turn.scope, str(turn.row.window)).decisions.append(judgement.decision)
+    return example
+
+
+def compare(turn: Turn, example: ExampleRow, models: list[Candidate], wanted: list[float]) -> None:
+    """Charge every candidate what it would have cost on a decision whose target has just become known."""
+    by_model = dict(zip((model.id for model in models), wanted, strict=True))
+    row, profile = turn.row, turn.settings.profile
+    example.confidence_in_force = by_model[row.in_force]
+    example.confidence_challenger = by_model.get(row.challenger) if row.challenger is not None else None
+    weight, target = min(1.0, example.weight), example.target
+    if not example.scored or weight <= 0 or target is None:
+        return
+    kind = "surfaced" if example.surfaced else "withheld"
+    setattr(row, f"judged_{kind}", getattr(row, f"judged_{kind}") + 1)
+    setattr(row, f"weight_{kind}", getattr(row, f"weight_{kind}") + weight)
+    charged = [(row.as_it_was, by_model[row.in_force])]
+    # One that came within the window would be charged for a part of it.
+    charged += [(row.sums.setdefault(model.id, Sums()), by_model[model.id]) for model in models if model.window < row.window]
+    for sums, confidence in charged:
+        cost = profile.override_cost * target if confidence >= profile.threshold else profile.miss_cost * (1 - target)
+        setattr(sums, kind, getattr(sums, kind) + weight * cost)
+
+
+def handle_model(turn: Turn, model: Model) -> None:
+    """Note which model is in force; one that is unknown becomes a candidate, with offsets of its own."""
+    turn.add(Candidate(model.id, turn.row.window, model.intercept, dict(model.weights)))
+    turn.row.in_force = model.id
+
+
+def handle_control(turn: Turn, control: Control) -> None:
+    """Note a freeze and its end; the other commands are the decider's."""
+    row = turn.row if turn.scope else turn.state.get(FreezeRow)
+    if control.command in {Command.FREEZE, Command.RESUME}:
+        row.frozen = control.command == Command.FREEZE
+
+
+def handle_command(turn: Turn, command: RetrainingCommand) -> None:
+    """Carry out a retraining command."""
+    commands.carry_out(turn, command)
+
+
+HANDLERS: dict[str, Any] = {
+    "judgement": handle_judgement,
+    "model": handle_model,
+    "control": handle_control,
+    "retraining-command": handle_command,
+}

@@ -1,0 +1,83 @@
+"""A record's turn in the training task: the scope's row, its candidates, and their offsets."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+from agents import turn
+from agents.training.offsets import PRIOR, move, output_of
+from agents.training.rows import Candidate, CandidatesRow, ExampleRow, ExamplesRow, FreezeRow, OffsetsRow, OwnOffset, TrainingRow
+
+HISTORY_WINDOWS = 8  # that a challenger is fitted on; DESIGN section 7
+CANDIDATE_WINDOWS = 50  # for which a candidate is held against the others: the horizon of hindsight
+
+
+@dataclass
+class Turn(turn.Turn):
+    """One record's turn in its scope."""
+
+    group: ClassVar[str] = "training"
+
+    @cached_property
+    def row(self) -> TrainingRow:
+        """The scope's row; a new scope is under the profile's initial model."""
+        row = self.state.find(TrainingRow, self.scope)
+        if row is None:
+            profile = self.settings.profile
+            row = TrainingRow(in_force="initial")
+            self.state.put(row, self.scope)
+            initial = Candidate("initial", -1, profile.initial_intercept, dict(profile.initial_weights))
+            self.state.put(CandidatesRow(models=[initial]), self.scope)
+        return row
+
+    @property
+    def models(self) -> list[Candidate]:
+        """The candidates, oldest first; the model in force is among them."""
+        self.row  # noqa: B018 - makes the candidates of a new scope
+        return self.state.get(CandidatesRow, self.scope).models
+
+    def model(self, name: str | None) -> Candidate | None:
+        """Return a candidate by its id."""
+        return next((model for model in self.models if model.id == name), None)
+
+    def frozen(self) -> bool:
+        """Tell whether learning is frozen, for the scope or for all."""
+        return self.row.frozen or self.state.get(FreezeRow).frozen
+
+    def examples(self) -> list[ExampleRow]:
+        """Return the decisions of the windows at hand, in the order in which they were first judged."""
+        names = [name for window in self.row.held for name in self.examples_of(window).decisions]
+        found = (self.state.find(ExampleRow, self.scope, name) for name in names)
+        return [example for example in found if example is not None]
+
+    def examples_of(self, window: int) -> ExamplesRow:
+        """Return the list of the decisions first judged in a window, an empty one where there is none."""
+        return self.state.find(ExamplesRow, self.scope, str(window)) or ExamplesRow()
+
+    def offsets(self, scenario_class: str) -> OffsetsRow:
+        """Return a class's offsets under the candidates, to be changed."""
+        if scenario_class not in self.row.classes:
+            self.row.classes.append(scenario_class)
+        return self.state.get(OffsetsRow, self.scope, scenario_class)
+
+    def own(self, scenario_class: str) -> list[OwnOffset]:
+        """Return a class's offset under each candidate, in the order of `models`."""
+        by_model = self.offsets(scenario_class).by_model
+        return [by_model.get(model.id, PRIOR) for model in self.models]
+
+    def add(self, model: Candidate) -> None:
+        """Add a candidate, with the offsets that it would have had over the windows at hand; one of the same content stays as it is."""
+        known = self.model(model.id)
+        if known is not None and (known.intercept, known.weights) == (model.intercept, model.weights):
+            return
+        if known is not None:
+            self.models.remove(known)
+            for scenario_class in self.row.classes:
+                self.offsets(scenario_class).by_model.pop(model.id, None)
+        self.models.append(model)
+        folded: dict[str, OwnOffset] = {}
+        for example in self.examples():
+            before = folded.get(example.scenario_class, PRIOR)
+            (folded[example.scenario_class],) = move([output_of(model, example.features)], [before], example.answers)
+        for scenario_class, own in folded.items():
+            self.offsets(scenario_class).by_model[model.id] = own

@@ -1,0 +1,202 @@
+"""The trainer: challengers are compared fairly, deployed once and only for the better, and everything replays."""
+
+import math
+
+import hypothesis
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.training.turn import HISTORY_WINDOWS
+from schemas.alignment import ChallengerWindow
+from schemas.events import Command, Control, Model, Reason, Status, Verdict
+from schemas.settings import ScopeSettings
+from tests.deciding.logs import START_MS, settings_with
+from tests.training.streams import SCOPE, Entry, Folded, answer, command, judgement, judgements, log_of
+
+
+def with_commands(seed: int, windows: int = 5, **world: float) -> list[Entry]:
+    """A log with a command at the start of each window from the third on."""
+    log: list[Entry] = []
+    last = 0
+    for event in judgements(seed, windows, **world):  # type: ignore[arg-type]  # its numbers are floats and ints alike
+        log.append(("judgement", event))
+        if event.window > last and event.window >= 2:
+            log.append(("retraining-command", command(f"c{event.window}", (0, event.window - 1), len(log))))
+        last = event.window
+    return log
+
+
+def test_a_better_challenger_is_adopted() -> None:
+    """Where a feature tells what is wanted and the model in force ignores it, the challenger costs less and comes into force."""
+    folded = Folded().run(with_commands(1))
+    results = folded.events("retraining-result")
+    model = folded.events("model")[0]
+    assert not folded.dead()
+    assert results[0].status == "adopted"
+    assert results[0].model == model
+    assert (model.parent, model.origin) == ("initial", "trained")
+    assert model.weights["x"] > 1
+    assert results[0].evaluation.difference > 2 * results[0].evaluation.standard_error > 0
+    # Nothing here brings the model back to the trainer: what came into force stays the initial one, and so do its costs.
+    assert results[-1].in_force == "initial"
+    assert model.evaluation["effective_sample_size"] >= 100
+
+
+def test_a_worse_challenger_is_refused() -> None:
+    """Where the model in force is the truth, what was fitted on a finite sample is no better, and is refused in 20 of 20 worlds."""
+    truth = Model("truth", SCOPE, START_MS, 1.5, {"x": 3.0})
+    for seed in range(20):
+        log: list[Entry] = [("model", truth), *with_commands(seed, 4)]
+        results = Folded().run(log, cuts=set()).events("retraining-result")
+        assert [result.status for result in results] == ["refused"] * 2, seed
+        assert "standard errors" in results[-1].reason
+
+
+def test_a_command_delivered_twice_retrains_once() -> None:
+    """The second record of a command's id changes nothing: one result, one model, the same rows."""
+    log = with_commands(2, 4)
+    place = next(place for place, (topic, _) in enumerate(log) if topic == "retraining-command")
+    twice = [*log[: place + 1], log[place], *log[place + 1 :]]
+    once, again = Folded().run(log), Folded().run(twice)
+    assert once.rows == again.rows
+    for topic in ("retraining-result", "model"):
+        assert [event.id for event in once.events(topic)] == [event.id for event in again.events(topic)]
+
+
+def test_little_evidence_is_refused_with_its_size() -> None:
+    """Under an effective sample size of 100 nothing is deployed, and the result says how much there was."""
+    results = Folded().run(with_commands(3, 4, answered=0.2)).events("retraining-result")
+    assert {result.status for result in results[:1]} == {"refused"}
+    assert 0 < results[0].evaluation.effective_sample_size < 100
+    assert f"{results[0].evaluation.effective_sample_size:.1f}" in results[0].reason
+
+
+def test_nothing_is_refused_without_a_challenger() -> None:
+    """A command before anything was fitted, or where all answers say the same, is answered with why not."""
+    early = Folded().run([("retraining-command", command("c", (0, 0), 0))])
+    alike = [("judgement", judgement(number, number // 50, 0.0, liked=True)) for number in range(120)]
+    same = Folded().run([*alike, ("retraining-command", command("c", (0, 2), 120))])
+    for folded in (early, same):
+        (result,) = folded.events("retraining-result")
+        assert (result.status, result.model) == ("refused", None)
+        assert "no challenger" in result.reason
+
+
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_frozen_learning_deploys_nothing(*, everywhere: bool) -> None:
+    """While learning is frozen, in the scope or in all, commands are refused; resume ends it."""
+    scope = None if everywhere else SCOPE
+    log = with_commands(1)
+    freeze = Control(Command.FREEZE, START_MS, "ana", scope)
+    frozen = Folded().run([("control", freeze), *log], cuts=set())
+    assert {result.status for result in frozen.events("retraining-result")} == {"refused"}
+    assert not frozen.events("model")
+    resumed = Folded().run([("control", freeze), ("control", Control(Command.RESUME, START_MS, "ana", scope)), *log], cuts=set())
+    assert resumed.events("model")
+
+
+def test_learning_off_keeps_nothing() -> None:
+    """A scope whose learning is off by setting has no challengers and no rows of examples."""
+    settings = settings_with()
+    off = msgspec.structs.replace(settings, scopes={SCOPE: ScopeSettings(learning=False)})
+    folded = Folded(off).run(with_commands(1), cuts=set())
+    assert not folded.events("alignment")
+    assert {result.status for result in folded.events("retraining-result")} == {"refused"}
+
+
+def test_mean_is_not_trained() -> None:
+    """A score that uses no model gets none."""
+    folded = Folded(settings_with(score="mean")).run(with_commands(1), cuts=set())
+    assert {result.status for result in folded.events("retraining-result")} == {"refused"}
+
+
+@hypothesis.settings(max_examples=15, deadline=None)
+@given(st.integers(0, 3), st.sets(st.integers(1, 900)))
+def test_any_cut_gives_the_same_bytes(seed: int, cuts: set[int]) -> None:
+    """However a log is cut into blocks, outputs and rows are the same, byte for byte."""
+    log = with_commands(seed, 4, a_window=60)
+    whole, cut = Folded().run(log, cuts=set()), Folded().run(log, cuts)
+    assert [output.value for output in whole.outputs] == [output.value for output in cut.outputs]
+    assert whole.rows == cut.rows
+
+
+def test_costs_stand_for_their_kind() -> None:
+    """A window's cost is n times the mean cost of each kind: judged ones stand for all surfaced, all withheld decisions."""
+    log: list[Entry] = []
+    for number in range(40):
+        withheld = number % 4 == 0
+        changed = {
+            "status": Status.WITHHELD if withheld else Status.SURFACED,
+            "reason": Reason.BELOW_THRESHOLD if withheld else Reason.PASSED,
+            "closed_by": "outcome" if withheld else "answer",
+            "features": {"log_score": 0.0 if withheld else 2.0},
+            "scored_surfaced": 0,
+            "answers": (),
+        }
+        log.append(("judgement", judgement(number, 0, 0.0, liked=number % 8 == 0, **changed)))
+    log.append(("judgement", judgement(40, 1, 0.0, liked=True, scored_surfaced=300, scored_withheld=100)))
+    (window,) = Folded().run(log).events("alignment")
+    assert (window.judged, window.surfaced, window.withheld) == (40, 30, 10)
+    # All 30 surfaced ones are unwanted: k = 4 each, for 300; of the 10 withheld ones half are wanted: m = 1 each, for 100.
+    assert window.cost_in_force == pytest.approx(300 * 4.0 + 100 * 0.5)
+    assert window.costs == {"initial": pytest.approx(1250.0)}
+
+
+def test_no_model_is_charged_for_what_it_was_fitted_on() -> None:
+    """A candidate has its first cost in the window after the one that it was fitted on."""
+    windows = Folded().run(log_of(judgements(4, 6)), cuts=set()).events("alignment")
+    fitted: dict[str, int] = {}
+    for window in windows:
+        assert isinstance(window, ChallengerWindow)
+        for name in window.costs:
+            assert fitted.get(name, -1) < window.window
+        assert all(name in window.costs for name, since in fitted.items() if since < window.window)
+        if window.next is not None:
+            fitted[window.next] = window.window
+    assert len(fitted) == 5
+
+
+def test_a_challenger_tells_a_drift() -> None:
+    """When the feature turns its sign, the model in force costs more than the next challenger, and before it does not."""
+    truth = Model("truth", SCOPE, START_MS, 1.5, {"x": 3.0})
+    log: list[Entry] = [("model", truth), *log_of(judgements(5, 12, turn_at=6))]
+    windows = Folded().run(log, cuts=set()).events("alignment")
+    advantage = {window.window: window.cost_in_force - window.cost_challenger for window in windows if window.cost_challenger is not None}
+    assert max(advantage[window] for window in range(2, 6)) < 20
+    assert sum(advantage[window] for window in range(8, 11)) > 100
+
+
+def test_a_rollback_is_compared_from_the_next_window_on() -> None:
+    """A model that comes within a window is charged in whole windows only, and is the one in force at once."""
+    log = log_of(judgements(6, 4))
+    given_model = Model("given", SCOPE, START_MS, 0.3, {"x": 1.0}, origin="rollback")
+    place = next(place for place, (_, event) in enumerate(log) if getattr(event, "window", 0) == 1) + 50
+    windows = Folded().run([*log[:place], ("model", given_model), *log[place:]], cuts=set()).events("alignment")
+    assert "given" not in windows[1].costs
+    assert windows[1].in_force == "given"
+    assert "given" in windows[2].costs
+    assert windows[2].cost_in_force == pytest.approx(windows[2].costs["given"])
+
+
+def test_a_later_outcome_is_learned_from_once() -> None:
+    """A second revision adds its new answer to the offsets and does not charge anyone again."""
+    first = judgement(0, 0, 0.0, liked=True)
+    outcome = msgspec.structs.replace(answer("outcome:review", liked=True, sequence=2), kind=Verdict.INCIDENT.value)
+    second = msgspec.structs.replace(first, revision=2, closed_by="outcome", answers=(*first.answers, outcome))
+    nxt = judgement(1, 1, 0.0, liked=True)
+    once = Folded().run([("judgement", first), ("judgement", nxt)])
+    both = Folded().run([("judgement", first), ("judgement", second), ("judgement", nxt)])
+    assert once.events("alignment")[0].judged == both.events("alignment")[0].judged == 1
+    assert once.rows != both.rows
+    thrice = Folded().run([("judgement", first), ("judgement", second), ("judgement", second), ("judgement", nxt)])
+    assert thrice.rows == both.rows
+
+
+def test_what_is_kept_is_bounded() -> None:
+    """Only the examples of the last windows are kept, however long a scope lives."""
+    folded = Folded().run(log_of(judgements(7, 30, a_window=30)), cuts=set())
+    kept = [key for key in folded.rows if key.startswith(b"example\x1f")]
+    assert len(kept) <= HISTORY_WINDOWS * 30
+    assert math.isfinite(len(folded.rows))
