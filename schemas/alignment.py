@@ -232,8 +232,8 @@ class RetrainingCommand(Struct, frozen=True):
 class OffPolicy(Struct, frozen=True):
     """Cost per scenario of two models from the same logged decisions, doubly robust with their propensities.
 
-    `difference` is that of the model in force less that of the challenger, with its standard error; the effective sample size
-    is the smaller of the two. `unsupported` is the share of decisions on which the challenger acts as the log almost never did.
+    `difference` is that of the model in force less that of the challenger, with its standard error. The effective sample size is
+    that of the weights by which judged decisions stand for all, `unsupported` the share of decisions that none of them stands for.
     """
 
     judged: int

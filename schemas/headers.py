@@ -10,7 +10,9 @@ JSON = b"application/json"
 ARROW = b"application/vnd.apache.arrow.stream"
 CONTENT_TYPE = "content-type"
 TRACEPARENT = "traceparent"
-_TRACE = re.compile(rb"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+# Version 00 ends after the flags; a later one may go on, and is read as 00. Zeros and version ff are invalid.
+_TRACEPARENT = re.compile(rb"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(?:-.*)?")
+_SAMPLED = 1
 
 
 def find(headers: Headers, name: str) -> bytes | None:
@@ -38,11 +40,18 @@ def rfc3339(time_ms: int) -> str:
 
 
 def trace_of(headers: Headers, root: str) -> str:
-    """Return the 32-digit trace id: the incoming one if it is valid, else one derived from the root record's name."""
-    valid = _TRACE.fullmatch(find(headers, TRACEPARENT) or b"")
-    if valid:
-        return valid[1].decode()
-    return blake2b(root.encode(), digest_size=16).hexdigest()
+    """Return the trace that a record belongs to: the one of its traceparent if that is valid, else one derived from its name.
+
+    A trace is its id, 32 hexadecimal digits, with `-00` behind it where the caller does not record it. Of the flags only that one
+    is kept; `tracestate` is not passed on.
+
+    Source: W3C Trace Context, level 1, section 3.2.
+    """
+    valid = _TRACEPARENT.fullmatch(find(headers, TRACEPARENT) or b"")
+    if not valid:
+        return blake2b(root.encode(), digest_size=16).hexdigest()
+    trace, flags = valid[1].decode(), int(valid[2], 16)
+    return trace if flags & _SAMPLED else f"{trace}-00"
 
 
 def cloud_event(identity: str, topic: str, source: str, time_ms: int, trace: str) -> Headers:
@@ -53,7 +62,7 @@ def cloud_event(identity: str, topic: str, source: str, time_ms: int, trace: str
         topic: the short name of its topic, which is its type.
         source: who made it, e.g. `npo/deciding/3`.
         time_ms: event time.
-        trace: the trace it belongs to, 32 hexadecimal digits.
+        trace: the trace it belongs to, as `trace_of` returns it; the event gets a span of its own.
     """
     span = blake2b(identity.encode(), digest_size=8).hexdigest()
     return (
@@ -63,5 +72,5 @@ def cloud_event(identity: str, topic: str, source: str, time_ms: int, trace: str
         ("ce_type", f"npo.{topic}.v1".encode()),
         ("ce_time", rfc3339(time_ms).encode()),
         (CONTENT_TYPE, JSON),
-        (TRACEPARENT, f"00-{trace}-{span}-01".encode()),
+        (TRACEPARENT, f"00-{trace[:32]}-{span}-{trace[33:] or '01'}".encode()),
     )

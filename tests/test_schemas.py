@@ -250,6 +250,12 @@ def test_time_by_hand() -> None:
     assert (rfc3339(0), rfc3339(1_577_836_800_001)) == ("1970-01-01T00:00:00.000Z", "2020-01-01T00:00:00.001Z")
 
 
+HEX = st.sampled_from("0123456789abcdef")
+TRACE_IDS = st.text(HEX, min_size=32, max_size=32).filter(lambda digits: set(digits) != {"0"})
+SPAN_IDS = st.text(HEX, min_size=16, max_size=16).filter(lambda digits: set(digits) != {"0"})
+FLAGS = st.integers(0, 255)
+
+
 def test_trace_goes_on() -> None:
     """A derived event stays in the trace of what caused it, with a span of its own that is the same at each replay."""
     first = cloud_event("a", "scenario", "npo/encoding/0", 0, TRACE)
@@ -259,7 +265,29 @@ def test_trace_goes_on() -> None:
     assert cloud_event("a", "scenario", "npo/encoding/0", 0, TRACE) == first
 
 
-@given(st.one_of(st.binary(max_size=60), st.binary(min_size=55, max_size=55), st.just(b"00-" + b"0" * 32 + b"-" + b"1" * 16 + b"-01")))
+@given(TRACE_IDS, SPAN_IDS, FLAGS, st.integers(0, 254), st.sampled_from(["", "-", "-later", "-01"]))
+def test_valid_traceparent_is_carried_on(trace: str, span: str, flags: int, version: int, tail: str) -> None:
+    """Trace id and sampled flag of a valid traceparent, of a later version too, and nothing else of it go on, as version 00."""
+    given_header = f"{version:02x}-{trace}-{span}-{flags:02x}{tail if version else ''}"
+    derived = cloud_event("a", "scenario", "npo/encoding/0", 0, trace_of(((TRACEPARENT, given_header.encode()),), "root"))
+    own = cloud_event("a", "scenario", "npo/encoding/0", 0, trace_of((), "root"))
+    _, _, own_span, own_flags = (find(own, TRACEPARENT) or b"").decode().split("-")
+    assert find(derived, TRACEPARENT) == f"00-{trace}-{own_span}-{flags & 1:02x}".encode()
+    assert own_flags == "01"
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=60),
+        st.binary(min_size=55, max_size=55),
+        st.just(b"00-" + b"0" * 32 + b"-" + b"1" * 16 + b"-01"),
+        st.just(b"00-" + b"1" * 32 + b"-" + b"0" * 16 + b"-01"),
+        st.just(b"ff-" + b"1" * 32 + b"-" + b"1" * 16 + b"-01"),
+        st.just(b"00-" + b"1" * 32 + b"-" + b"1" * 16 + b"-01-later"),
+        st.just(b"01-" + b"1" * 32 + b"-" + b"1" * 16 + b"-01later"),
+        st.just(b"00-" + b"A" * 32 + b"-" + b"1" * 16 + b"-01"),
+    )
+)
 def test_any_traceparent_gives_a_trace(value: bytes) -> None:
     """Whatever a producer put into traceparent, the trace is 32 hexadecimal digits; what is no trace is replaced by the root's own."""
     trace = trace_of(((TRACEPARENT, value),), "root")

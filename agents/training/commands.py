@@ -3,7 +3,7 @@
 import numpy as np
 
 from agents.training import offpolicy
-from agents.training.offpolicy import Logged
+from agents.training.offpolicy import Logged, Scored
 from agents.training.rows import Candidate, ExampleRow
 from agents.training.turn import Turn
 from schemas.alignment import OffPolicy, RetrainingCommand, RetrainingResult
@@ -61,37 +61,27 @@ def evaluate(turn: Turn, command: RetrainingCommand) -> OffPolicy | None:
 
     None where the evidence holds no such decision.
     """
-    examples, share = [], []
-    at_hand = turn.examples()
-    for window in turn.row.held:
-        if not command.evidence_from <= window <= command.evidence_to:
-            continue
-        held = turn.examples_of(window)
-        told = [example for example in at_hand if tells(example, window)]
-        surfaced = np.array([float(example.surfaced) for example in told])
-        weight = np.array([min(1.0, example.weight) for example in told])
-        if told:
-            count = max(1, held.surfaced + held.withheld)
-            share.append(offpolicy.shares(surfaced, weight, held.surfaced, held.withheld) * count)
-            examples += told
-    if not examples:
+    first, last = command.evidence_from, command.evidence_to
+    told = [example for example in turn.examples() if first <= example.window <= last and tells(example)]
+    if not told:
         return None
-    portions = np.concatenate(share)
+    held = [turn.examples_of(window) for window in turn.row.held if first <= window <= last]
     logged = Logged(
-        surfaced=np.array([float(example.surfaced) for example in examples]),
-        propensity=np.array([example.propensity for example in examples]),
-        target=np.array([example.target for example in examples], dtype=float),
-        share=portions / portions.sum(),
-        in_force=np.array([example.confidence_in_force for example in examples]),
-        challenger=np.array([example.confidence_challenger for example in examples], dtype=float),
+        surfaced=np.array([float(example.surfaced) for example in told]),
+        propensity=np.array([example.propensity for example in told]),
+        target=np.array([example.target for example in told], dtype=float),
+        weight=np.array([min(1.0, example.weight) for example in told]),
+        in_force=np.array([example.confidence_in_force for example in told]),
+        challenger=np.array([example.confidence_challenger for example in told], dtype=float),
     )
+    scored = Scored(sum(window.surfaced for window in held), sum(window.withheld for window in held))
     profile = turn.settings.profile
-    return offpolicy.compare(logged, profile.threshold, profile.override_cost, profile.miss_cost)
+    return offpolicy.compare(logged, scored, profile.threshold, profile.override_cost, profile.miss_cost)
 
 
-def tells(example: ExampleRow, window: int) -> bool:
-    """Tell whether an example can compare the two: a score decided it, trusted sources judged it in this window, and both had seen it."""
-    return example.scored and example.weight > 0 and example.window == window and example.confidence_challenger is not None
+def tells(example: ExampleRow) -> bool:
+    """Tell whether an example can compare the two: a score decided it, trusted sources judged it, and both had seen it before."""
+    return example.scored and example.weight > 0 and example.confidence_challenger is not None
 
 
 def refusal(turn: Turn, challenger: Candidate | None, evaluation: OffPolicy | None) -> str | None:

@@ -7,7 +7,7 @@ import numpy as np
 from agents.scoring import Array
 from schemas.alignment import OffPolicy
 
-PROPENSITY_LEAST = 0.01  # below it the log says almost nothing of an action
+OBSERVED_LEAST = 0.01  # the least chance of being judged that a decision is weighted by
 
 
 class Logged(NamedTuple):
@@ -17,7 +17,7 @@ class Logged(NamedTuple):
         surfaced: whether each was.
         propensity: the logged probability that it would be.
         target: y, in [0, 1].
-        share: what each stands for among all decisions; they sum to 1.
+        weight: how much those who told it are trusted, in (0, 1].
         in_force: R under the model in force, from before it learned the target.
         challenger: R under the challenger, the same.
     """
@@ -25,27 +25,16 @@ class Logged(NamedTuple):
     surfaced: Array
     propensity: Array
     target: Array
-    share: Array
+    weight: Array
     in_force: Array
     challenger: Array
 
 
-def shares(surfaced: Array, weight: Array, scored_surfaced: int, scored_withheld: int) -> Array:
-    """Return what each judged decision stands for: surfaced and withheld ones together as much as there were of them.
+class Scored(NamedTuple):
+    """How many decisions there were, judged or not."""
 
-    Args:
-        surfaced: whether each was, shape (decisions,).
-        weight: how much each counts among its kind, positive.
-        scored_surfaced: decisions that were surfaced, judged or not.
-        scored_withheld: decisions that were withheld.
-
-    A kind of which nothing was judged stands for nothing; the other stands for all then.
-    """
-    share = np.zeros(len(surfaced))
-    for kind, count in ((surfaced > 0, scored_surfaced), (surfaced == 0, scored_withheld)):
-        if kind.any():
-            share[kind] = max(count, 1) * weight[kind] / weight[kind].sum()
-    return share / share.sum() if share.any() else share
+    surfaced: int
+    withheld: int
 
 
 def costs(surfaces: Array, target: Array, k: float, m: float) -> Array:
@@ -54,36 +43,66 @@ def costs(surfaces: Array, target: Array, k: float, m: float) -> Array:
     return cost
 
 
-def compare(logged: Logged, threshold: float, k: float, m: float) -> OffPolicy:
+def observed(logged: Logged, scored: Scored) -> Array:
+    """Return the probability with which each decision came to be judged: p a + (1 - p) r, .01 at least.
+
+    a and r are the shares of the surfaced and of the withheld decisions that were judged: an answer or an outcome comes whatever
+    the scenario is, but whether it was surfaced depends on it, with the logged propensity p.
+    """
+    count = logged.surfaced.sum()
+    a, r = count / max(scored.surfaced, count, 1), (len(logged.surfaced) - count) / max(scored.withheld, len(logged.surfaced) - count, 1)
+    chance: Array = np.maximum(logged.propensity * a + (1 - logged.propensity) * r, OBSERVED_LEAST)
+    return chance
+
+
+def shares(logged: Logged, scored: Scored) -> Array:
+    """Return what each judged decision stands for, summing to 1: surfaced and withheld ones together as much as there were of them.
+
+    A kind of which nothing was judged stands for nothing; the other stands for all then.
+    """
+    share = np.zeros(len(logged.surfaced))
+    for kind, count in ((logged.surfaced > 0, scored.surfaced), (logged.surfaced == 0, scored.withheld)):
+        if kind.any():
+            share[kind] = max(count, 1) * logged.weight[kind] / logged.weight[kind].sum()
+    total: Array = share / share.sum()
+    return total
+
+
+def compare(logged: Logged, scored: Scored, threshold: float, k: float, m: float) -> OffPolicy:
     """Estimate the cost per decision under each of two models that surface where R passes the threshold.
 
-        V(pi) = sum_i share_i [ c^(pi(x_i)) + 1{pi(x_i) = a_i} / p(a_i) (c_i - c^(a_i)) ]
+        V(pi) = sum_i share_i c^(pi(x_i)) + sum_i w_i [ c_i(pi(x_i)) - c^(pi(x_i)) ],   w_i ~ 1 / P(judged | x_i)
 
-    c^ is the cost that the mean of both models' R gives, so that neither is favoured; p the logged propensity of the action
-    taken, .01 at least. The effective sample size is (sum w)^2 / sum w^2 over share_i 1{pi(x_i) = a_i} / p(a_i).
+    A target tells the cost of both actions, so what has to be weighted for is being judged. c^ is the cost that the mean of both
+    models' R gives, so that neither is favoured. The estimate is right if either these costs or the propensities are.
+    The effective sample size is (sum w)^2 / sum w^2; `unsupported` the share of all decisions that no judged one stands for.
 
-    Source: Dudik, Langford, Li, Doubly Robust Policy Evaluation and Learning, ICML 2011.
+    Args:
+        logged: at least one judged decision.
+        scored: how many there were to judge.
+        threshold: in (0, 1).
+        k: cost of an unwanted recommendation.
+        m: cost of a miss.
+
+    Source: Robins, Rotnitzky, Zhao, JASA 89 (1994); Dudik, Langford, Li, ICML 2011; DESIGN section 7.
     """
-    taken = logged.surfaced
-    propensity = np.maximum(np.where(taken > 0, logged.propensity, 1 - logged.propensity), PROPENSITY_LEAST)
+    chance = observed(logged, scored)
+    share, weight = shares(logged, scored), logged.weight / chance
+    weight /= weight.sum()
     unwanted = 1 - (logged.in_force + logged.challenger) / 2
-    beyond = costs(taken, logged.target, k, m) - costs(taken, unwanted, k, m)
-    values, sizes = [], []
+    values, errors = [], []
     for confidence in (logged.in_force, logged.challenger):
         surfaces = (confidence >= threshold).astype(float)
-        ratio = (surfaces == taken) / propensity
-        values.append(costs(surfaces, unwanted, k, m) + ratio * beyond)
-        weight = logged.share * ratio
-        sizes.append(float(weight.sum() ** 2 / (weight**2).sum()) if weight.any() else 0.0)
-    differences = values[0] - values[1]
-    difference = float((logged.share * differences).sum())
-    chance = np.where(logged.challenger >= threshold, logged.propensity, 1 - logged.propensity)
+        expected = costs(surfaces, unwanted, k, m)
+        errors.append(costs(surfaces, logged.target, k, m) - expected)
+        values.append(float((share * expected).sum() + (weight * errors[-1]).sum()))
+    surprise = errors[0] - errors[1]
     return OffPolicy(
-        judged=len(taken),
-        effective_sample_size=min(sizes),
-        unsupported=float(logged.share[chance < PROPENSITY_LEAST].sum()),
-        cost_in_force=float((logged.share * values[0]).sum()),
-        cost_challenger=float((logged.share * values[1]).sum()),
-        difference=difference,
-        standard_error=float(np.sqrt((logged.share**2 * (differences - difference) ** 2).sum())),
+        judged=len(chance),
+        effective_sample_size=float(1 / (weight**2).sum()),
+        unsupported=float(max(0.0, 1 - (1 / chance).sum() / max(scored.surfaced + scored.withheld, 1))),
+        cost_in_force=values[0],
+        cost_challenger=values[1],
+        difference=values[0] - values[1],
+        standard_error=float(np.sqrt((weight**2 * (surprise - (weight * surprise).sum()) ** 2).sum())),
     )

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 from agents.training.fitting import fit
-from agents.training.offpolicy import Logged, compare, costs, shares
+from agents.training.offpolicy import Logged, Scored, compare, costs, shares
 from agents.training.offsets import PRIOR, confidences, move, output_of
 from agents.training.rows import Candidate, ExampleRow
 from schemas.alignment import OffPolicy
@@ -17,64 +17,83 @@ from tests.training.streams import answer
 K, M, THRESHOLD = 4.0, 1.0, 0.8
 
 
-def world(draw: np.random.Generator, count: int, propensity: float) -> tuple[Logged, np.ndarray]:
-    """Judged decisions of a log that surfaces by lot, two models (one blind, one near the truth), and the true chance of being wanted."""
+ANSWERED, REVIEWED = 0.7, 0.2
+
+
+def world(draw: np.random.Generator, count: int) -> tuple[Logged, Scored, np.ndarray]:
+    """What a log lets be judged of `count` decisions: surfaced by chances that depend on the scenario, then answered or reviewed by lot.
+
+    Returns:
+        The judged, how many there were, and x of all of them: what is wanted has logit 1 + 2.5 x.
+    """
     x = draw.standard_normal(count)
     wanted = expit(1.0 + 2.5 * x)
-    target = (draw.random(count) >= wanted).astype(float)
+    propensity = expit(2 * x)
     surfaced = (draw.random(count) < propensity).astype(float)
-    chance = np.full(count, propensity)
-    return Logged(surfaced, chance, target, np.full(count, 1 / count), np.full(count, 0.85), expit(1.1 + 2.3 * x)), wanted
+    judged = draw.random(count) < np.where(surfaced > 0, ANSWERED, REVIEWED)
+    target = (draw.random(count) >= wanted).astype(float)
+    columns = (surfaced, propensity, target, np.ones(count), np.full(count, 0.85), expit(0.4 + 1.5 * x))
+    scored = Scored(int(surfaced.sum()), int(count - surfaced.sum()))
+    return Logged(*(column[judged] for column in columns)), scored, x
 
 
-@pytest.mark.parametrize("propensity", [0.3, 0.5, 0.8])
-def test_estimates_are_unbiased(propensity: float) -> None:
-    """Over many logs the estimates' mean is the true cost of each policy, and the standard error is their spread."""
+def true_costs(x: np.ndarray) -> list[float]:
+    """The costs of the two models on scenarios, from the world's own chances."""
+    unwanted = 1 - expit(1.0 + 2.5 * x)
+    return [float(np.mean(costs((r >= THRESHOLD).astype(float), unwanted, K, M))) for r in (np.full(len(x), 0.85), expit(0.4 + 1.5 * x))]
+
+
+def test_estimates_are_unbiased() -> None:
+    """Over many logs the estimates' mean is the true cost of each model, and the standard error is the spread of their difference."""
     draw = np.random.default_rng(7)
-    found, truths = [], []
+    errors, differences, told = [], [], []
     for _ in range(400):
-        logged, wanted = world(draw, 250, propensity)
-        found.append(compare(logged, THRESHOLD, K, M))
-        truths.append([np.mean(costs((r >= THRESHOLD).astype(float), 1 - wanted, K, M)) for r in (logged.in_force, logged.challenger)])
-    estimates = np.array([[one.cost_in_force, one.cost_challenger] for one in found])
-    error = estimates - np.array(truths)
-    assert np.all(np.abs(error.mean(axis=0)) < 3.5 * error.std(axis=0) / np.sqrt(len(found)))
-    spread = np.std([one.difference for one in found])
-    assert np.mean([one.standard_error for one in found]) == pytest.approx(spread, rel=0.15)
+        logged, scored, x = world(draw, 400)
+        one = compare(logged, scored, THRESHOLD, K, M)
+        truth = true_costs(x)
+        errors.append([one.cost_in_force - truth[0], one.cost_challenger - truth[1]])
+        differences.append(one.difference)
+        told.append(one.standard_error)
+    error = np.array(errors)
+    assert np.all(np.abs(error.mean(axis=0)) < 3.5 * error.std(axis=0) / np.sqrt(len(error)) + 0.01)
+    assert np.mean(told) == pytest.approx(np.std(differences), rel=0.2)
+
+
+def test_counting_the_judged_alike_would_be_wrong() -> None:
+    """What is judged is no fair sample: its plain mean misses the true cost by far more than the estimate does."""
+    logged, scored, x = world(np.random.default_rng(8), 200_000)
+    one, (_, truth) = compare(logged, scored, THRESHOLD, K, M), true_costs(x)
+    plain = float(np.mean(costs((logged.challenger >= THRESHOLD).astype(float), logged.target, K, M)))
+    assert abs(one.cost_challenger - truth) < 0.1 * abs(plain - truth)
 
 
 def test_either_propensities_or_costs_may_be_wrong() -> None:
-    """Doubly robust: with wrong models the propensities carry the estimate; with no support for an action the models do."""
-    draw = np.random.default_rng(8)
-    logged, wanted = world(draw, 200_000, 0.5)
-    nonsense = logged._replace(in_force=np.full(200_000, 0.81), challenger=expit(3 + 0.1 * draw.standard_normal(200_000)))
-    truth = np.mean(costs(np.ones(200_000), 1 - wanted, K, M))
-    assert compare(nonsense, THRESHOLD, K, M).cost_challenger == pytest.approx(truth, rel=0.02)
-    good = logged._replace(surfaced=np.zeros(200_000), propensity=np.zeros(200_000), in_force=wanted, challenger=wanted)
-    truth = np.mean(costs((wanted >= THRESHOLD).astype(float), 1 - wanted, K, M))
-    assert compare(good, THRESHOLD, K, M).cost_challenger == pytest.approx(truth, rel=0.02)
+    """Doubly robust: nonsense models are carried by the propensities; propensities of nonsense by models that are right."""
+    logged, scored, x = world(np.random.default_rng(9), 200_000)
+    truth = float(np.mean(costs(np.ones(len(x)), 1 - expit(1.0 + 2.5 * x), K, M)))
+    nonsense = logged._replace(in_force=np.full(len(logged.target), 0.81), challenger=np.full(len(logged.target), 0.99))
+    assert compare(nonsense, scored, THRESHOLD, K, M).cost_challenger == pytest.approx(truth, rel=0.03)
 
 
-def test_effective_sample_size_counts_what_the_log_can_tell() -> None:
-    """Deterministic agreement counts every decision once, a policy that the log never followed counts none, and lots count their share."""
-    draw = np.random.default_rng(9)
-    logged, _ = world(draw, 500, 0.5)
-    surfaces = np.ones(500)
-    same = logged._replace(surfaced=surfaces, propensity=surfaces, in_force=np.full(500, 0.9), challenger=np.full(500, 0.95))
-    assert compare(same, THRESHOLD, K, M).effective_sample_size == pytest.approx(500)
-    never = same._replace(challenger=np.full(500, 0.2))
-    told = compare(never, THRESHOLD, K, M)
-    assert told.effective_sample_size == 0.0
-    assert told.unsupported == pytest.approx(1.0)
-    half = compare(logged._replace(challenger=np.full(500, 0.9)), THRESHOLD, K, M)
-    assert 200 < half.effective_sample_size < 300
+def test_effective_sample_size_counts_what_the_judged_stand_for() -> None:
+    """All judged alike count once each; where few of one kind stand for many, they count for little more than their number."""
+    draw = np.random.default_rng(10)
+    surfaced = np.r_[np.ones(100), np.zeros(100)]
+    logged = Logged(surfaced, surfaced, draw.integers(0, 2, 200).astype(float), np.ones(200), np.full(200, 0.9), np.full(200, 0.5))
+    assert compare(logged, Scored(100, 100), THRESHOLD, K, M).effective_sample_size == pytest.approx(200)
+    few = Logged(*(column[:110] for column in logged))
+    told = compare(few, Scored(100, 1_000), THRESHOLD, K, M)
+    assert 10 < told.effective_sample_size < 15
+    assert told.unsupported == pytest.approx(0)
+    none = Logged(*(column[:100] for column in logged))
+    assert compare(none, Scored(100, 300), THRESHOLD, K, M).unsupported == pytest.approx(0.75)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.floats(0.1, 1)), min_size=1, max_size=40), st.integers(0, 500), st.integers(0, 500))
 def test_shares_sum_to_one_and_keep_the_kinds(told: list[tuple[bool, float]], surfaced: int, withheld: int) -> None:
     """Judged decisions stand for all: shares sum to 1, and surfaced to withheld as the log's counts, where both were judged."""
     kinds, weight = np.array([float(kind) for kind, _ in told]), np.array([one for _, one in told])
-    share = shares(kinds, weight, surfaced, withheld)
+    share = shares(Logged(kinds, kinds, kinds, weight, kinds, kinds), Scored(surfaced, withheld))
     assert share.sum() == pytest.approx(1)
     assert np.all(share > 0)
     if 0 < kinds.sum() < len(kinds):
@@ -85,8 +104,8 @@ def test_shares_sum_to_one_and_keep_the_kinds(told: list[tuple[bool, float]], su
 @given(st.integers(0, 1000))
 def test_a_model_against_itself_is_no_better(seed: int) -> None:
     """The difference of a model to itself is exactly 0, and so is its standard error."""
-    logged, _ = world(np.random.default_rng(seed), 60, 0.5)
-    told = compare(logged._replace(challenger=logged.in_force), THRESHOLD, K, M)
+    logged, scored, _ = world(np.random.default_rng(seed), 60)
+    told = compare(logged._replace(challenger=logged.in_force), scored, THRESHOLD, K, M)
     assert isinstance(told, OffPolicy)
     assert (told.difference, told.standard_error) == (0.0, 0.0)
 

@@ -45,13 +45,23 @@ def test_a_better_challenger_is_adopted() -> None:
 
 
 def test_a_worse_challenger_is_refused() -> None:
-    """Where the model in force is the truth, what was fitted on a finite sample is no better, and is refused in 20 of 20 worlds."""
+    """A challenger fitted on a past that has turned costs more than the model in force, and is refused in 10 of 10 worlds."""
+    truth = Model("truth", SCOPE, START_MS, 1.5, {"x": -3.0})
+    for seed in range(10):
+        log: list[Entry] = [("model", truth), *log_of(judgements(seed, 4, turn_at=2)), ("retraining-command", command("c", (2, 2), 800))]
+        (result,) = Folded().run(log, cuts=set()).events("retraining-result")
+        assert result.status == "refused", seed
+        assert result.evaluation.difference < -result.evaluation.standard_error
+
+
+def test_equals_seldom_pass() -> None:
+    """Where the model in force is the truth, what was fitted on a finite sample passes by chance, in one of twenty at most."""
     truth = Model("truth", SCOPE, START_MS, 1.5, {"x": 3.0})
+    adopted = 0
     for seed in range(20):
         log: list[Entry] = [("model", truth), *with_commands(seed, 4)]
-        results = Folded().run(log, cuts=set()).events("retraining-result")
-        assert [result.status for result in results] == ["refused"] * 2, seed
-        assert "standard errors" in results[-1].reason
+        adopted += sum(result.status == "adopted" for result in Folded().run(log, cuts=set()).events("retraining-result"))
+    assert adopted <= 2  # of 40 commands
 
 
 def test_a_command_delivered_twice_retrains_once() -> None:
