@@ -1,19 +1,22 @@
 """What the pages say of files, commands, variables and events is so."""
 
 import re
+import shlex
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import polars as pl
 import pytest
 import yaml
 
 from experiments.commands import COMMANDS
 from schemas import codecs, topics
+from schemas.alignment import LossWindow
 from schemas.errors import RecordError
-from schemas.settings import CatalogueAction, Deployment, Rule
+from schemas.settings import CatalogueAction, Deployment, Profile, Rule
 from streams.cli import make_app
 from streams.groups import mermaid, plan_topics
 from streams.topology import TOPOLOGY
@@ -21,7 +24,7 @@ from streams.topology import TOPOLOGY
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 PAGES = (*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md")))
-ENDINGS = "py|md|yaml|yml|toml|json|lock|png"
+ENDINGS = "py|md|yaml|yml|toml|json|lock|png|svg"
 
 
 def text_of(page: Path) -> str:
@@ -74,6 +77,33 @@ def test_python_in_the_readme_runs() -> None:
     assert names["offsets"].offset < names["PRIOR_OFFSETS"].offset
 
 
+@pytest.fixture
+def exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The events of an alignment topic, exported to LOG in the working directory."""
+    values = [example.read_bytes() for example in sorted((ROOT / "schemas" / "examples" / "alignment").glob("*.json"))]
+    (tmp_path / "LOG").mkdir()
+    pl.DataFrame({"value": values}).write_parquet(tmp_path / "LOG" / "alignment.parquet")
+    monkeypatch.chdir(tmp_path)
+    return [codecs.decode("alignment", value) for value in values]
+
+
+def test_python_in_the_faq_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    """The example of docs/faq.md runs as it stands, and the page has every line that it prints, in code."""
+    ((_, text),) = blocks(DOCS / "faq.md", "python")
+    exec(text, {})  # noqa: S102 - it is the page's own
+    printed = capsys.readouterr().out.splitlines()
+    assert printed
+    assert set(printed) <= set(code(DOCS / "faq.md"))
+
+
+def test_python_in_the_learning_pages_runs(exported: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    """What docs/learning shows for reading an exported log prints a line for each window of the log."""
+    ((_, text),) = (block for page in sorted((DOCS / "learning").glob("*.md")) for block in blocks(page, "python"))
+    exec(text, {})  # noqa: S102 - it is the page's own
+    windows = [event for event in exported if isinstance(event, LossWindow)]
+    assert len(capsys.readouterr().out.splitlines()) == len(windows) > 0
+
+
 def test_yaml_in_contributing_is_an_action_and_a_rule() -> None:
     """The examples of CONTRIBUTING are an action of a catalogue and a rule of a policy."""
     (_, action), (_, rule) = blocks(ROOT / "CONTRIBUTING.md", "yaml")
@@ -116,6 +146,38 @@ def test_paths_exist(page: Path) -> None:
     for piece in code(page):
         for path in re.findall(rf"(?<![\w/.<-])(?:[\w-]+/)+(?:[\w.-]+\.(?:{ENDINGS})\b|(?=$|[\s`]))", piece):
             assert (ROOT / path).exists() or (page.parent / path).exists(), path
+
+
+def test_constants_of_the_learning_rules_are_as_told() -> None:
+    """Each constant that a page of docs/learning lists is where it says, and has the value it says where that is plain numbers."""
+    compared = 0
+    for page in sorted((DOCS / "learning").glob("*.md")):
+        for value, where in re.findall(r"^\| [^|]+ \| ([^|]+) \| ([^|]+) \|$", text_of(page), re.MULTILINE):
+            if not (match := re.match(r"(profile|`[\w/]+\.py`): (`\w+`(?:, `\w+`)*)", where)):
+                continue
+            names = re.findall(r"\w+", match[2])
+            holder: Any = Profile(name="default")
+            if match[1] != "profile":
+                holder = import_module(match[1].strip("`").removesuffix(".py").replace("/", "."))
+            assert all(hasattr(holder, name) for name in names), (page.name, where)
+            told = [float(number) for number in re.findall(r"(?<![\w./])\d*\.?\d+(?![\w/])", value)]
+            meant = [getattr(holder, name) for name in names]
+            if len(told) == len(meant) and not any(name.endswith("_ms") for name in names):
+                assert told == meant, (page.name, where)
+                compared += 1
+    assert compared > 20
+
+
+def test_tests_that_pages_name_are_there() -> None:
+    """Each call of pytest that a page of docs/learning shows selects something: every word of its -k is in the name of a test there."""
+    calls = [piece for page in sorted((DOCS / "learning").glob("*.md")) for piece in code(page) if piece.startswith("pytest ")]
+    assert calls
+    for call in calls:
+        _, path, *rest = shlex.split(call)
+        files = [ROOT / path] if path.endswith(".py") else [*(ROOT / path).rglob("test_*.py")]
+        names = "\n".join(re.findall(r"^def (test_\w+)", "".join(map(text_of, files)), re.MULTILINE))
+        words = rest[1].split(" or ") if rest else ["test_"]
+        assert all(word in names for word in words), call
 
 
 def test_make_targets_exist() -> None:
