@@ -1,0 +1,1 @@
+"""The report of an exported run: numbers, pictures and sentences on one page."""
