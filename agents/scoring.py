@@ -3,7 +3,7 @@
 All functions take floats or arrays of one shape and work element by element, one answer per class at a time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -59,6 +59,11 @@ PRIOR_OFFSETS = Offsets(0.0, PRIOR_INFORMATION, PRIOR_INFORMATION)
 def contributions(features: Mapping[str, float], weights: Mapping[str, float]) -> dict[str, float]:
     """Return what each feature adds to the model's output, in logit; a feature that the scenario lacks adds nothing."""
     return {name: weight * features[name] for name, weight in weights.items() if name in features}
+
+
+def model_output(features: Mapping[str, float], intercept: float, weights: Mapping[str, float]) -> float:
+    """Return f(x), logit; not finite where the model cannot be asked about such features."""
+    return intercept + sum(contributions(features, weights).values())
 
 
 def confidence(model_output: Number, offset: Number) -> Number:
@@ -136,6 +141,30 @@ def forget(drift: Drift, offsets: Offsets, liked: Number, channel: Channel, want
     )
     rising, falling = (np.where(jumps, 0.0, total)[()] for total in sums)
     return Drift(rising, falling), Offsets(moved[()], information[()], draw[()])
+
+
+def fold(answers: Sequence[Array]) -> tuple[Drift, Offsets]:
+    """Fold each class's answers from the prior, in order: round r takes every class's r-th answer.
+
+    Args:
+        answers: one array a class, shape (answers, 5): model output (logit), z, alpha, beta, kappa.
+
+    Returns:
+        The classes' sums and offsets, shape (classes,) each.
+    """
+    counts = np.array([len(each) for each in answers], dtype=np.int64)
+    drift = Drift(np.zeros(len(counts)), np.zeros(len(counts)))
+    state = Offsets(*(np.full(len(counts), value) for value in PRIOR_OFFSETS))
+    for number in range(counts.max(initial=0)):
+        heard = np.flatnonzero(counts > number).tolist()
+        output, liked, alpha, beta, kappa = np.stack([answers[index][number] for index in heard]).T
+        before = Offsets(*(np.asarray(values)[heard] for values in state))
+        wanted = confidence(output, before.offset)
+        after = update(before, liked, Channel(alpha, beta), wanted, kappa)
+        sums, after = forget(Drift(*(np.asarray(values)[heard] for values in drift)), after, liked, Channel(alpha, beta), wanted)
+        for values, moved in zip((*drift, *state), (*sums, *after), strict=True):
+            np.asarray(values)[heard] = moved
+    return drift, state
 
 
 def _likelihood(channel: Channel, wanted: Number, liked: Number) -> Number:

@@ -41,32 +41,42 @@ def weight(source: Channel) -> Number:
     return np.clip(np.asarray(source.youden) / FULL_TRUST, 0.0, 1.0)[()]
 
 
-def observe(coins: Coins, liked: Number, wanted: Number) -> Coins:
-    """Count one answer to a scenario that was wanted with probability g = `wanted` as far as the others tell.
+def posterior(coins: Coins, liked: Number, wanted: Number) -> Number:
+    """Return g', proportional to g P(z | wanted): the probability that what a source has answered was wanted.
 
-    The answer itself is part of the evidence: g' is proportional to g P(z | wanted). Source: DESIGN section 7, EM.
+    Args:
+        coins: the source's, before the answer.
+        liked: z.
+        wanted: g, the same as far as the others tell.
+
+    The answer itself is part of the evidence. Source: DESIGN section 7, EM.
     """
     source = channel(coins)
     says_if_wanted = liked * source.alpha + (1 - liked) * (1 - source.alpha)
     says_at_all = liked * predicted_like(source, wanted) + (1 - liked) * (1 - predicted_like(source, wanted))
     # A coin estimate of exactly 0 or 1 can make the answer impossible; then the answer says nothing about the scenario.
     possible = np.asarray(says_at_all) > 0
-    posterior = np.where(possible, wanted * says_if_wanted / np.where(possible, says_at_all, 1.0), wanted)
-    return _count(coins, liked, posterior[()], 1.0)
+    return np.where(possible, wanted * says_if_wanted / np.where(possible, says_at_all, 1.0), wanted)[()]
 
 
-def verify(coins: Coins, liked: Number, incident: Number) -> Coins:
-    """Count one answer whose truth an outcome has told: weight 5 in the right coin (`incident` 1 or 0)."""
-    return _count(coins, liked, incident, OUTCOME_WEIGHT)
-
-
-def _count(coins: Coins, liked: Number, wanted: Number, amount: float) -> Coins:
+def count(coins: Coins, liked: Number, wanted: Number, amount: Number) -> Coins:
+    """Return the coins with `amount` more answers z to scenarios wanted with probability `wanted`; a negative amount takes back."""
     return Coins(
         coins.likes + amount * wanted * liked,
         coins.wanted + amount * wanted,
         coins.overrides + amount * (1 - wanted) * (1 - liked),
         coins.unwanted + amount * (1 - wanted),
     )
+
+
+def observe(coins: Coins, liked: Number, wanted: Number) -> Coins:
+    """Count one answer to a scenario that was wanted with probability g = `wanted` as far as the others tell."""
+    return count(coins, liked, posterior(coins, liked, wanted), 1.0)
+
+
+def verify(coins: Coins, liked: Number, incident: Number) -> Coins:
+    """Count one answer whose truth an outcome has told: weight 5 in the right coin (`incident` 1 or 0)."""
+    return count(coins, liked, incident, OUTCOME_WEIGHT)
 
 
 def wealth(source: Channel, answers: Number, overrides: Number, rate: float) -> Number:

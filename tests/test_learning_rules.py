@@ -67,6 +67,32 @@ def test_mean_score_has_its_closed_form_error(count: int) -> None:
     assert error / expected == pytest.approx(1, abs=0.07)
 
 
+outputs = st.floats(-8, 8)
+heard_answers = st.lists(st.tuples(outputs, answers, channels, st.floats(0.05, 1)), max_size=40)
+
+
+@given(st.lists(heard_answers, max_size=6))
+def test_classes_fold_side_by_side_as_each_alone(classes: list[list[tuple[float, float, Channel, float]]]) -> None:
+    """Folding many classes at once, round by round, gives what each gives alone, answer by answer."""
+    rows = [np.array([(output, liked, *channel, kappa) for output, liked, channel, kappa in each], dtype=np.float64) for each in classes]
+    drifts, offsets_ = scoring.fold([each.reshape(-1, 5) for each in rows])
+    folded = np.array([*drifts, *offsets_]).T
+    for each, together in zip(classes, folded, strict=True):
+        drift, state = Drift(0.0, 0.0), PRIOR_OFFSETS
+        for output, liked, channel, kappa in each:
+            wanted = scoring.confidence(output, state.offset)
+            drift, state = scoring.forget(drift, scoring.update(state, liked, channel, wanted, kappa), liked, channel, wanted)
+        assert together.tolist() == pytest.approx([*drift, *state], rel=1e-12, abs=1e-12)
+
+
+@given(st.dictionaries(st.sampled_from("abc"), st.floats(-5, 5)), st.dictionaries(st.sampled_from("abcd"), st.floats(-5, 5)), outputs)
+def test_a_missing_feature_adds_nothing(features: dict[str, float], weights: dict[str, float], intercept: float) -> None:
+    """The model's output is the intercept and what the weighted features add; one that is missing is as one of 0."""
+    whole = dict.fromkeys("abcd", 0.0) | features
+    assert scoring.model_output(features, intercept, weights) == pytest.approx(scoring.model_output(whole, intercept, weights))
+    assert scoring.model_output({}, intercept, weights) == intercept
+
+
 @pytest.mark.parametrize("wanted", [0.95, 0.05])
 def test_logit_score_finds_the_side_of_the_threshold(wanted: float) -> None:
     """Sixty honest answers with 5 % error bring a class to the right side of .8 in at least 98 % of 500 chains."""
@@ -157,6 +183,28 @@ def test_coins_stay_coins(log: list[tuple[float, float]]) -> None:
         assert 0 < trust.channel(coins).beta < 1
     told = trust.verify(coins, 1.0, 0.0)
     assert told.unwanted == pytest.approx(coins.unwanted + 5)
+
+
+@given(log=st.lists(st.tuples(answers, shares, st.sampled_from([1.0, 5.0])), max_size=30), on_roster=st.booleans())
+def test_what_coins_counted_can_be_taken_back(log: list[tuple[float, float, float]], *, on_roster: bool) -> None:
+    """Counts taken back, in any order, leave the coins as they were."""
+    coins = trust.prior(on_roster=on_roster)
+    for liked, wanted, amount in log:
+        coins = trust.count(coins, liked, wanted, amount)
+    for liked, wanted, amount in log:
+        coins = trust.count(coins, liked, wanted, -amount)
+    assert coins == pytest.approx(trust.prior(on_roster=on_roster))
+
+
+@given(shares, channels)
+def test_the_answer_is_part_of_the_evidence(wanted: float, channel: Channel) -> None:
+    """A like of a source with information makes wanted more probable and an override less, as Bayes' rule has it."""
+    coins = trust.Coins(5 * channel.alpha, 5.0, 5 * channel.beta, 5.0)
+    likes = trust.posterior(coins, 1.0, wanted)
+    overrides = trust.posterior(coins, 0.0, wanted)
+    says_like = float(scoring.predicted_like(channel, wanted))
+    assert says_like * likes + (1 - says_like) * overrides == pytest.approx(wanted)
+    assert (likes - overrides) * channel.youden >= -1e-12
 
 
 @given(st.integers(0, 1000), st.integers(0, 1000))

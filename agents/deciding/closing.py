@@ -1,19 +1,49 @@
-"""Closing a surfaced decision: what stands is applied in order, becomes the judgement, and is never taken back."""
+"""Closing a surfaced decision: what stands is applied in order, becomes the judgement, and is never taken back.
 
-from typing import Literal
+What counts is whether a source is in quarantine when the decision closes: then its answer is listed with weight 0 and decides
+nothing. A decision that only such sources have answered is neither answered nor skipped.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
 
 from agents.deciding import clock, learning
-from agents.deciding.learning import Heard
-from agents.deciding.rows import ClassRow, DecisionRow, EntityRow, KeptRow
+from agents.deciding.rows import ClassRow, DecisionRow, EntityRow, Step, StepKind
 from agents.deciding.turn import Turn, next_identity
 from agents.scoring import PERFECT
-from agents.thresholds import ARMS
-from schemas.events import Answer, JudgedAnswer, Judgement, Life, Recommendation, StandingAnswer, Status, Verdict
+from schemas.errors import StateError
+from schemas.events import Answer, JudgedAnswer, Judgement, Life, Recommendation, StandingAnswer, Verdict
 from schemas.identity import derived_name
 
 ClosedBy = Literal["answer", "silence", "outcome"]
-KEPT_MAX = 128  # judgements of a class that re-expression and revocation fold again
-LIKED = {Answer.LIKE: True, Answer.OVERRIDE: False, Answer.NEUTRAL: None}
+OUTCOMES = frozenset(Verdict)
+
+
+class ClosingError(Exception):
+    """A decision could not be closed; caught by `isolated`, never leaves a step."""
+
+    def __init__(self, decision: str, cause: Exception) -> None:
+        super().__init__(f"{type(cause).__name__}: {cause}")
+        self.decision = decision
+
+
+def isolated(handle: Callable[[Turn, Any], None]) -> Callable[[Turn, Any], None]:
+    """Return a handler that takes a record again from its start where a closing breaks, with that decision closed without effect.
+
+    Else one decision that cannot be closed would make a dead letter of every record that moves its scope's clock.
+    """
+
+    def handle_isolated(turn: Turn, event: Any) -> None:  # noqa: ANN401  # whatever the handler takes
+        while True:
+            try:
+                return handle(turn, event)
+            except ClosingError as error:
+                turn.restart()
+                turn.unclosable[error.decision] = str(error)
+
+    return handle_isolated
 
 
 def standing(decision: DecisionRow) -> list[StandingAnswer]:
@@ -54,62 +84,94 @@ def summary(decision: DecisionRow) -> str:
 
 
 def close(turn: Turn, decision: DecisionRow, time_ms: int) -> None:
-    """Close a surfaced decision at `time_ms`: apply what stands, count it, write the judgement."""
-    learns = turn.learns()
-    answers = standing(decision)
-    class_row = learning.class_row(turn, decision.scenario_class)
+    """Close a surfaced decision at `time_ms`.
+
+    Raises:
+        ClosingError: it cannot be closed; the turn is to be taken again, and then says so and closes it without effect.
+    """
+    if decision.id in turn.unclosable:
+        close_without_effect(turn, decision, time_ms)
+        return
+    try:
+        close_with_effect(turn, decision, time_ms)
+    except (StateError, MemoryError):
+        raise
+    except Exception as error:
+        raise ClosingError(decision.id, error) from error
+
+
+def close_without_effect(turn: Turn, decision: DecisionRow, time_ms: int) -> None:
+    """End a decision whose closing breaks: it expires, nothing is learned or counted of it, and an alarm says why."""
+    end(turn, decision)
+    recommend(turn, decision, Life.EXPIRED, time_ms)
+    detail = f"decision {decision.id} was closed without effect, its answers moved nothing: {turn.unclosable[decision.id]}"
+    turn.alarm("closing_failed", raised=True, detail=detail)
+
+
+def end(turn: Turn, decision: DecisionRow) -> None:
+    """Take a decision from what is open, give its unit of the budget back, and let it be forgotten when its time comes."""
     decision.closed = True
     if not decision.explored:
         turn.row.open -= 1
     entity = turn.state.get(EntityRow, turn.scope, decision.entity)
     if entity.open.get(decision.scenario_class) == decision.id:
         del entity.open[decision.scenario_class]
-    verdicts = [judged.kind == Verdict.INCIDENT for judged in decision.judged]
-    for answer in answers:
-        decision.judged.append(apply_answer(turn, class_row, decision, answer, learns=learns))
-    for incident in verdicts if learns else ():
-        verify_answers(turn, answers, incident=incident)
-    if not answers and learns:
-        learning.move_class(turn, class_row, decision, Heard("silence", "skipped", None, time_ms, PERFECT))
-    if not answers:
-        recommend(turn, decision, Life.EXPIRED, time_ms)
-    count_closed(turn, decision, answers)
-    write_judgement(turn, decision, class_row, time_ms, "answer" if answers else "silence")
     clock.schedule(turn, decision, decision.decided_ms + clock.RETENTION_MS)
 
 
-def apply_answer(turn: Turn, class_row: ClassRow, decision: DecisionRow, answer: StandingAnswer, *, learns: bool) -> JudgedAnswer:
-    """Apply one standing answer: class first, then trust in its source with the class's R from before it."""
+def close_with_effect(turn: Turn, decision: DecisionRow, time_ms: int) -> None:
+    """Apply what stands, count it, write the judgement."""
+    learns = turn.learns()
     profile = turn.settings.profile
+    answers = standing(decision)
+    class_row = learning.class_row(turn, decision.scenario_class)
+    end(turn, decision)
+    verdicts = list(decision.judged)
+    for answer in answers:
+        decision.judged.append(apply_answer(turn, class_row, decision, answer, learns=learns))
+    for verdict in verdicts if learns else ():
+        verify_answers(turn, class_row, decision, answers, verdict)
+    silent = learning.target_of(profile, "skipped")
+    if not answers and learns and silent is not None:
+        learning.move_class(profile, class_row, learning.output_of(turn, decision.features), "silence", silent, PERFECT)
+    if not answers:
+        recommend(turn, decision, Life.EXPIRED, time_ms)
+    count_closed(turn, decision, answers)
+    write_judgement(turn, decision, time_ms, "answer" if answers else "silence")
+
+
+def apply_answer(turn: Turn, class_row: ClassRow, decision: DecisionRow, answer: StandingAnswer, *, learns: bool) -> JudgedAnswer:
+    """Apply one standing answer, and write down how it was heard and what it moved."""
     source = turn.source(answer.operator)
-    liked = LIKED[answer.kind]
-    heard = Heard(answer.operator, answer.kind, liked, answer.time_ms, turn.channel(source), source.team or answer.team)
-    if liked is not None:
+    judged = learning.judge(turn, answer.operator, answer.kind, answer.time_ms, turn.channel(source), source.team or answer.team)
+    if learning.is_verdict(judged.target):
+        liked = answer.kind == Answer.LIKE
         class_row.likes += liked
         class_row.overrides += not liked
-        learning.book_answer(turn, source, liked=liked, budgeted=not decision.explored)
-    if not learns:
-        return learning.judged(profile, heard, learning.UNMOVED)
-    wanted = learning.confidence_of(profile, class_row, decision.model_output)
-    move = learning.UNMOVED if source.quarantined else learning.move_class(turn, class_row, decision, heard)
-    if liked is not None:
-        learning.observe_source(turn, answer.operator, liked=liked, wanted=wanted)
-        if profile.selector == "thompson" and decision.threshold in ARMS and not decision.explored:
-            learning.reward_arm(turn, decision.threshold, liked=liked)
-    return learning.judged(profile, heard, move)
+        learning.book_answer(turn, answer.operator, liked=liked, budgeted=not decision.explored)
+    if judged.target is None or not learns or turn.quarantined(answer.operator):
+        return judged
+    move = learning.learn(turn, class_row, decision, Step(StepKind.ANSWER, answer.operator, judged.target))
+    return msgspec.structs.replace(judged, **move._asdict())
 
 
-def verify_answers(turn: Turn, answers: list[StandingAnswer], *, incident: bool) -> None:
-    """Count the answers to a decision whose truth an outcome has told."""
+def verify_answers(turn: Turn, class_row: ClassRow, decision: DecisionRow, answers: list[StandingAnswer], verdict: JudgedAnswer) -> None:
+    """Count the answers to a decision whose truth an outcome has told, unless it or who answered is in quarantine."""
+    if turn.quarantined(verdict.source):
+        return
+    wanted = float(verdict.kind == Verdict.INCIDENT)
     for answer in answers:
-        liked = LIKED.get(answer.kind)
-        if liked is not None:
-            learning.verify_source(turn, answer.operator, liked=liked, incident=incident)
+        target = learning.TARGETS.get(answer.kind)
+        if target is not None and not turn.quarantined(answer.operator):
+            step = Step(StepKind.VERIFIED, answer.operator, target, belief=wanted, by=verdict.source)
+            learning.learn(turn, class_row, decision, step)
 
 
 def count_closed(turn: Turn, decision: DecisionRow, answers: list[StandingAnswer]) -> None:
-    """Count a closed decision in the window: answered or skipped, overridden or not."""
-    decided = [judged for judged in decision.judged if judged.kind in {Answer.LIKE, Answer.OVERRIDE}]
+    """Count a closed decision in the window: answered or skipped, overridden or not, by sources that are not in quarantine."""
+    heard = [answer for answer in answers if not turn.quarantined(answer.operator)]
+    kinds = {Answer.LIKE, Answer.OVERRIDE}
+    decided = [judged for judged in decision.judged if judged.kind in kinds and not turn.quarantined(judged.source)]
     overriding = [judged for judged in decided if judged.kind == Answer.OVERRIDE]
     # An even split counts as an override: the red button weighs more than a like.
     overridden = bool(overriding) and 2 * sum(j.weight for j in overriding) >= sum(j.weight for j in decided)
@@ -117,15 +179,15 @@ def count_closed(turn: Turn, decision: DecisionRow, answers: list[StandingAnswer
         decision.known = True
         learning.count_known(turn, decision.confidence, liked=not overridden)
     for counts in (turn.row.current, turn.row.total):
-        for answer in answers:
+        for answer in heard:
             setattr(counts, answer.kind.value, getattr(counts, answer.kind.value) + 1)
         counts.skipped += not answers
         counts.answered += bool(decided)
         counts.overridden += overridden
 
 
-def write_judgement(turn: Turn, decision: DecisionRow, class_row: ClassRow, time_ms: int, closed_by: ClosedBy) -> None:
-    """Write the judgement of a decision as it stands, and keep it among the last of its class."""
+def write_judgement(turn: Turn, decision: DecisionRow, time_ms: int, closed_by: ClosedBy) -> None:
+    """Write the judgement of a decision as it stands."""
     decision.revision += 1
     known = [(judged.weight, judged.target) for judged in decision.judged if judged.target is not None]
     weight = sum(weight for weight, _ in known)
@@ -148,18 +210,9 @@ def write_judgement(turn: Turn, decision: DecisionRow, class_row: ClassRow, time
         weight=weight,
         answers=tuple(decision.judged),
         positions=turn.positions,
+        reason=decision.reason,
+        window=turn.row.window,
+        scored_surfaced=turn.row.total.surfaced,
+        scored_withheld=turn.row.total.withheld - turn.row.total.cooled,
     )
     turn.emit("judgement", derived_name(decision.id, "judgement", decision.revision), time_ms, event, decision.trace)
-    if decision.slot < 0:
-        decision.slot = class_row.kept
-        class_row.kept += 1
-    if class_row.kept - decision.slot > KEPT_MAX:
-        return
-    kept = KeptRow(
-        decision=decision.id,
-        features=decision.features,
-        surfaced=decision.status == Status.SURFACED,
-        propensity=decision.propensity,
-        answers=tuple(decision.judged),
-    )
-    turn.state.put(kept, turn.scope, decision.scenario_class, str(decision.slot % KEPT_MAX))

@@ -3,36 +3,37 @@
 Score, then safety policy, then threshold: a scenario that the policy refuses is blocked and touches no score, arm or budget.
 A repeat of an open surfaced decision (same entity and class) that the policy allows writes `updated` and nothing else; another
 repeat within the cooldown is withheld for that reason, unless what was withheld has become more confident. Control and model
-records are inputs of the same task, with recorded positions.
+records are inputs of the same task, with recorded positions (`agents.deciding.control`).
+
+In shadow everything is decided, drawn and logged as usual, and nothing new is shown: what would have been surfaced is withheld
+as `shadow`, every propensity is 0, and no unit of the budget is held. A repeat of a recommendation that was open before is not
+`updated` but decided as any other scenario, as under kill; the open one goes on with its life: it can be answered, cleared, or
+expire. For the cooldown what would have been surfaced counts as surfaced, so that a shadow shows how often one would have been
+asked.
 """
 
 from functools import lru_cache
-from math import isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from agents import alignment, guardrails, scoring, thresholds
-from agents.deciding import clock, closing, learning, windows
-from agents.deciding.rows import RECENT_MAX, ClassRow, DecisionRow, EntityRow, GlobalRow, SourceRow, Surfaced
+from agents.deciding import clock, closing, control, learning, windows
+from agents.deciding.rows import RECENT_MAX, STATUS_OF, ClassRow, DecisionRow, EntityRow, SourceRow, Surfaced
 from agents.deciding.turn import Turn, coins_of
 from agents.step import Block, Context, Result, Rows
 from agents.thresholds import Selection
 from agents.trust import channel
 from agents.turn import fold
 from schemas.codecs import HOUR_MS
-from schemas.errors import DecodeError
 from schemas.events import (
     BudgetState,
     ChannelState,
     ClassHistory,
     Cleared,
-    Command,
-    Control,
     Decision,
     Heartbeat,
     Life,
-    Model,
     PolicyVerdict,
     Reason,
     Scenario,
@@ -42,7 +43,6 @@ from schemas.identity import derived_name, generator
 
 compiled = lru_cache(maxsize=8)(guardrails.compile_policy)
 
-JUDGED_BY_SCORE = frozenset({Reason.PASSED, Reason.BELOW_THRESHOLD, Reason.EXPLORATION, Reason.BUDGET})
 CHANNELS_MAX = 8  # sources that a decision names, the latest of its class
 
 
@@ -58,16 +58,15 @@ class Scored(NamedTuple):
 
 
 class Ruling(NamedTuple):
-    """What was decided, why, by which draw."""
+    """Why it was decided as it was, and by which draw."""
 
-    status: Status
     reason: Reason
     selection: Selection
 
 
 def decide(rows: Rows, block: Block, context: Context) -> Result:
     """Handle a block of scenario, control or model records."""
-    return fold(rows, block, context, Turn, HANDLERS[block.topic])
+    return fold(rows, block, context, Turn, closing.isolated(HANDLERS[block.topic]))
 
 
 def handle_scenario_event(turn: Turn, event: Scenario | Cleared | Heartbeat) -> None:
@@ -103,7 +102,7 @@ def handle_scenario(turn: Turn, scenario: Scenario) -> None:
     entity = turn.state.get(EntityRow, turn.scope, scenario.entity)
     open_name = entity.open.get(scenario.scenario_class)
     decision = turn.state.find(DecisionRow, turn.scope, open_name) if open_name is not None else None
-    if decision is not None and scored.verdict.allowed:
+    if decision is not None and scored.verdict.allowed and not turn.shadowed():
         decision.repeats += 1
         decision.symptoms = scenario.symptoms
         decision.peers_alike = scenario.peers_alike
@@ -127,9 +126,7 @@ def score(turn: Turn, scenario: Scenario) -> Scored:
     """
     class_row = turn.state.find(ClassRow, turn.scope, scenario.scenario_class) or learning.new_class()
     parts = scoring.contributions(scenario.features, turn.row.weights)
-    model_output = turn.row.intercept + sum(parts.values())
-    if not isfinite(model_output):
-        raise DecodeError(f"scenario {scenario.id!r}: model {turn.row.model!r} gives {model_output} on its features; send finite features")
+    model_output = learning.output_of(turn, scenario.features)
     confidence = learning.confidence_of(turn.settings.profile, class_row, model_output)
     turn.row.surfaced = [past for past in turn.row.surfaced if past.time_ms > turn.row.clock_ms - HOUR_MS]
     verdict = guardrails.judge(compiled(turn.settings.policy), facts(turn, scenario))
@@ -137,20 +134,22 @@ def score(turn: Turn, scenario: Scenario) -> Scored:
 
 
 def rule(turn: Turn, scored: Scored, *, cooling: bool) -> Ruling:
-    """Apply the gates in their order: policy, cooldown, threshold, budget."""
+    """Apply the gates in their order: policy, cooldown, threshold, budget, shadow."""
     nothing = Selection(None, turn.settings.profile.threshold, passes=False, propensity=0.0)
     if not scored.verdict.allowed:
-        return Ruling(Status.BLOCKED, Reason.POLICY, nothing)
+        return Ruling(Reason.POLICY, nothing)
     if cooling:
-        return Ruling(Status.WITHHELD, Reason.COOLDOWN, nothing)
+        return Ruling(Reason.COOLDOWN, nothing)
     selection = select(turn, scored)
+    reason = Reason.PASSED if selection.passes else Reason.BELOW_THRESHOLD
     if budget_closed(turn):
         explores = generator(turn.settings.seed, scored.scenario.id, "exploration").random() < thresholds.EXPLORATION
+        reason = Reason.EXPLORATION if explores else Reason.BUDGET
         selection = selection._replace(propensity=thresholds.EXPLORATION)
-        return Ruling(Status.SURFACED, Reason.EXPLORATION, selection) if explores else Ruling(Status.WITHHELD, Reason.BUDGET, selection)
-    if selection.passes:
-        return Ruling(Status.SURFACED, Reason.PASSED, selection)
-    return Ruling(Status.WITHHELD, Reason.BELOW_THRESHOLD, selection)
+    if turn.shadowed():
+        reason = Reason.SHADOW if STATUS_OF[reason] == Status.SURFACED else reason
+        selection = selection._replace(propensity=0.0)
+    return Ruling(reason, selection)
 
 
 def select(turn: Turn, scored: Scored) -> Selection:
@@ -233,7 +232,7 @@ def explain(turn: Turn, scored: Scored, ruling: Ruling) -> Decision:
         scenario_class=scenario.scenario_class,
         time_ms=scenario.time_ms,
         decided_ms=turn.row.clock_ms,
-        status=ruling.status,
+        status=STATUS_OF[ruling.reason],
         reason=ruling.reason,
         confidence=scored.confidence,
         model_output=scored.model_output,
@@ -274,9 +273,7 @@ def remember(turn: Turn, entity: EntityRow, scenario: Scenario, event: Decision)
         time_ms=event.time_ms,
         decided_ms=event.decided_ms,
         deadline_ms=event.decided_ms + profile.answer_deadline_ms,
-        status=event.status,
-        explored=event.reason == Reason.EXPLORATION,
-        scored=event.reason in JUDGED_BY_SCORE,
+        reason=event.reason,
         closed=not surfaced,
         features=event.features,
         model=event.versions["model"],
@@ -290,10 +287,10 @@ def remember(turn: Turn, entity: EntityRow, scenario: Scenario, event: Decision)
         trace=turn.trace,
     )
     turn.state.put(decision, turn.scope, event.id)
-    if event.reason in JUDGED_BY_SCORE:
+    if decision.scored:
         # A repeat within the cooldown does not prolong it, so what never stops is decided once in that time.
         entity.last_ms[event.scenario_class] = event.decided_ms
-        entity.last_confidence[event.scenario_class] = 1.0 if surfaced else event.confidence
+        entity.last_confidence[event.scenario_class] = 1.0 if surfaced or event.reason == Reason.SHADOW else event.confidence
         turn.row.table = alignment.count_scenarios(np.array(turn.row.table), np.array([event.confidence])).tolist()
     entity.recent = [*entity.recent, (event.time_ms, event.id)][-RECENT_MAX:]
     if surfaced:
@@ -306,26 +303,4 @@ def remember(turn: Turn, entity: EntityRow, scenario: Scenario, event: Decision)
         clock.schedule(turn, decision, event.decided_ms + clock.RETENTION_MS)
 
 
-def handle_control(turn: Turn, control: Control) -> None:
-    """Apply a command to its scope, or to all; `resume` undoes kill and freeze of the same reach."""
-    row = turn.row if turn.scope else turn.state.get(GlobalRow)
-    if control.command == Command.RESUME:
-        row.killed = row.frozen = False
-    elif control.command == Command.KILL:
-        row.killed = True
-    else:
-        row.frozen = True
-
-
-def handle_model(turn: Turn, model: Model) -> None:
-    """Take a model up: from this position on it is the one in force.
-
-    Raises:
-        DecodeError: an intercept or weight that is not finite.
-    """
-    if not all(isfinite(number) for number in (model.intercept, *model.weights.values())):
-        raise DecodeError(f"model {model.id!r}: intercept and weights must be finite numbers")
-    turn.row.model, turn.row.intercept, turn.row.weights = model.id, model.intercept, dict(model.weights)
-
-
-HANDLERS: dict[str, Any] = {"scenario": handle_scenario_event, "control": handle_control, "model": handle_model}
+HANDLERS: dict[str, Any] = {"scenario": handle_scenario_event, "control": control.handle_control, "model": control.handle_model}

@@ -15,6 +15,7 @@ What becomes of an answer:
 | beyond a hundred answers to one decision | dead letter, `too_many_answers` |
 | to a decision that nobody was shown | dead letter, `not_surfaced` |
 | to a decision that the scope does not hold | dead letter, `unknown_decision` |
+| of a source in quarantine | as any other on the recommendation topic; listed in the judgement with weight 0, moves nothing |
 
 An outcome applies to each decision of its entity inside [start, end), surfaced or withheld, whenever it comes; the first
 verdict of a source on a decision stands. Blocked decisions are touched by nothing.
@@ -25,8 +26,10 @@ from typing import Any
 import msgspec
 
 from agents.deciding import clock, closing, learning, windows
-from agents.deciding.rows import DecisionRow, EntityRow, RewardsRow
+from agents.deciding.rows import DecisionRow, EntityRow, RewardsRow, SourceRow, Step, StepKind
 from agents.deciding.turn import Turn
+from agents.scoring import OUTCOME_CHANNEL
+from agents.state import row_key
 from agents.step import Block, Context, Result, Rows
 from agents.turn import fold
 from schemas.errors import ContradictionError, DecodeError, NotSurfacedError, TooManyAnswersError, UnknownDecisionError
@@ -34,17 +37,17 @@ from schemas.events import Feedback, Life, Outcome, StandingAnswer, Status, Verd
 from schemas.identity import derived_name
 
 ANSWERS_MAX = 100  # of one decision: more operators than any team has
-OUTCOMES = frozenset(Verdict)
 REWARDS_MAX = 256  # outcomes with a reward that are known again
 
 
 def learn(rows: Rows, block: Block, context: Context) -> Result:
     """Handle a block of feedback or outcome records."""
-    return fold(rows, block, context, Turn, HANDLERS[block.topic])
+    return fold(rows, block, context, Turn, closing.isolated(HANDLERS[block.topic]))
 
 
 def handle_feedback(turn: Turn, feedback: Feedback) -> None:
     """Take one answer, or say what is wrong with it."""
+    row_key(SourceRow, turn.scope, feedback.operator)  # a name that cannot be one is refused here, not when the decision closes
     decision = turn.state.find(DecisionRow, turn.scope, feedback.decision)
     if decision is None:
         raise UnknownDecisionError(
@@ -103,15 +106,14 @@ def take_late(turn: Turn, decision: DecisionRow, answer: StandingAnswer) -> None
     """Log an answer to a closed decision; it counts for trust in its source only."""
     is_first = all(other.operator != answer.operator for other in [*decision.answers, *decision.late])
     decision.late = [*(other for other in decision.late if other.operator != answer.operator), answer]
-    liked = closing.LIKED.get(answer.kind)
+    target = learning.TARGETS.get(answer.kind)
     # An operator's word on a decision counts once, however often it is revised.
-    if liked is not None and is_first and turn.learns():
+    if target is not None and is_first and turn.learns() and not turn.quarantined(answer.operator):
         class_row = learning.class_row(turn, decision.scenario_class)
-        wanted = learning.confidence_of(turn.settings.profile, class_row, decision.model_output)
-        learning.observe_source(turn, answer.operator, liked=liked, wanted=wanted)
+        learning.learn(turn, class_row, decision, Step(StepKind.LATE, answer.operator, target))
         for verdict in decision.judged:
-            if verdict.kind in OUTCOMES:
-                closing.verify_answers(turn, [answer], incident=verdict.kind == Verdict.INCIDENT)
+            if verdict.kind in closing.OUTCOMES:
+                closing.verify_answers(turn, class_row, decision, [answer], verdict)
     closing.recommend(turn, decision, Life.ANSWERED, answer.time_ms, late=True)
 
 
@@ -147,29 +149,30 @@ def count_reward(turn: Turn, outcome: Outcome) -> None:
 
 def apply_outcome(turn: Turn, decision: DecisionRow, outcome: Outcome) -> None:
     """Apply a verdict to one decision: as one more answer to its class, and, once it is closed, as the truth for its answers."""
-    incident = outcome.verdict == Verdict.INCIDENT
-    heard = learning.hear_outcome(outcome.source, incident=incident, time_ms=outcome.time_ms)
-    if any(judged.source == heard.source and judged.kind in OUTCOMES for judged in decision.judged):
+    source = f"outcome:{outcome.source}"
+    if any(judged.source == source and judged.kind in closing.OUTCOMES for judged in decision.judged):
         return
+    incident = outcome.verdict == Verdict.INCIDENT
+    quarantined = turn.quarantined(source)
     class_row = learning.class_row(turn, decision.scenario_class)
     class_row.outcomes += 1
     # A decision is known once, by what tells first; a repeat within the cooldown was no miss: its fault had been looked at.
-    if decision.scored and not decision.known:
+    if decision.scored and not decision.known and not quarantined:
         decision.known = True
         learning.count_known(turn, decision.confidence, liked=incident)
         if decision.status == Status.WITHHELD:
             windows.count_review(turn, missed=incident)
-    move = learning.UNMOVED
-    if turn.learns():
-        move = learning.move_class(turn, class_row, decision, heard)
+    judged = learning.judge(turn, source, outcome.verdict, outcome.time_ms, OUTCOME_CHANNEL)
+    if turn.learns() and not quarantined:
+        move = learning.learn(turn, class_row, decision, Step(StepKind.OUTCOME, source, learning.TARGETS[outcome.verdict]))
+        judged = msgspec.structs.replace(judged, **move._asdict())
         if decision.closed:
-            stands = closing.standing(decision)
             operators = {answer.operator for answer in decision.answers}
             late = [answer for answer in decision.late if answer.operator not in operators]
-            closing.verify_answers(turn, [*stands, *late], incident=incident)
-    decision.judged.append(learning.judged(turn.settings.profile, heard, move))
+            closing.verify_answers(turn, class_row, decision, [*closing.standing(decision), *late], judged)
+    decision.judged.append(judged)
     if decision.closed:
-        closing.write_judgement(turn, decision, class_row, max(turn.row.clock_ms, decision.time_ms), "outcome")
+        closing.write_judgement(turn, decision, max(turn.row.clock_ms, decision.time_ms), "outcome")
 
 
 HANDLERS: dict[str, Any] = {"feedback": handle_feedback, "outcome": handle_outcome}

@@ -1,59 +1,29 @@
-"""What one answer or outcome moves: class score, trust in its source, budget, arms, threshold table."""
+"""What one answer or outcome moves: class score, trust in its source, budget, arms, threshold table.
 
+What teaches is a `Step`. `take` applies it, to the class first and then to trust, with the class's R from before it; `learn` also
+keeps it with its decision's judgement, so that `agents.deciding.refolding` can take it again.
+"""
+
+from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
 
 from agents import alignment, scoring, trust
-from agents.deciding.rows import ClassRow, DecisionRow, SourceRow
+from agents.deciding.rows import ClassesRow, ClassRow, DecisionRow, KeptRow, SourceRow, Step, StepKind
 from agents.deciding.turn import OTHERS, SOURCES_MAX, Turn, coins_of
 from agents.scoring import OUTCOME_CHANNEL, Channel, Drift, Offsets
 from agents.thresholds import ARMS
-from schemas.events import Answer, JudgedAnswer
+from schemas.errors import DecodeError
+from schemas.events import Answer, JudgedAnswer, Verdict
 from schemas.settings import Profile
 
+KEPT_MAX = 128  # judgements of a class that re-expression and revocation fold again: the last ones that taught something
 NEUTRAL_TARGET = 0.5
-
-
-class Heard(NamedTuple):
-    """One answer to apply: who, what (`kind`), liked or not (None for neutral and skipped), when, through which channel."""
-
-    source: str
-    kind: str
-    liked: bool | None
-    time_ms: int
-    channel: Channel
-    team: str | None = None
-
-
-def new_class() -> ClassRow:
-    """Return the row of a class that nothing has been said of: the prior."""
-    return ClassRow(information=scoring.PRIOR_INFORMATION, draw_information=scoring.PRIOR_INFORMATION)
-
-
-def class_row(turn: Turn, name: str) -> ClassRow:
-    """Return a class's row, to be changed."""
-    row = turn.state.find(ClassRow, turn.scope, name)
-    if row is None:
-        row = new_class()
-        turn.state.put(row, turn.scope, name)
-    return row
-
-
-def confidence_of(profile: Profile, row: ClassRow, model_output: float) -> float:
-    """Return R of a scenario in its class, as the profile scores it."""
-    if profile.score == "mean":
-        return 1 - float(scoring.mean_misalignment(profile.prior_weight, profile.prior_mean, row.weight, row.weighted))
-    return float(scoring.confidence(model_output, row.offset))
-
-
-def target_of(profile: Profile, heard: Heard) -> float | None:
-    """Return the target y of an answer, or None where it leaves the score alone (neutral and skipped under `ignore`)."""
-    if heard.liked is not None:
-        return 0.0 if heard.liked else 1.0
-    if profile.silence == "ignore":
-        return None
-    return NEUTRAL_TARGET if heard.kind == Answer.NEUTRAL else profile.silence_target
+WANTED, UNWANTED = 0.0, 1.0
+TARGETS: dict[str, float] = {Answer.LIKE: WANTED, Answer.OVERRIDE: UNWANTED, Verdict.INCIDENT: WANTED, Verdict.NONE: UNWANTED}
+MOVING_CLASSES = frozenset({StepKind.ANSWER, StepKind.OUTCOME})
+COUNTED_BY_COINS = {StepKind.ANSWER: 1.0, StepKind.LATE: 1.0, StepKind.VERIFIED: trust.OUTCOME_WEIGHT}
 
 
 class Move(NamedTuple):
@@ -67,57 +37,144 @@ class Move(NamedTuple):
 UNMOVED = Move()
 
 
-def move_class(turn: Turn, row: ClassRow, decision: DecisionRow, heard: Heard) -> Move:
-    """Move the class by one answer, and say what came of it."""
+def new_class() -> ClassRow:
+    """Return the row of a class that nothing has been said of: the prior."""
+    return ClassRow(information=scoring.PRIOR_INFORMATION, draw_information=scoring.PRIOR_INFORMATION)
+
+
+def class_row(turn: Turn, name: str) -> ClassRow:
+    """Return a class's row, to be changed."""
+    row = turn.state.find(ClassRow, turn.scope, name)
+    if row is None:
+        row = new_class()
+        turn.state.put(row, turn.scope, name)
+        turn.state.get(ClassesRow, turn.scope).names.append(name)
+    return row
+
+
+def output_of(turn: Turn, features: dict[str, float]) -> float:
+    """Return what the model in force makes of features: offsets are expressed beside that model, whichever decided.
+
+    Raises:
+        DecodeError: features on which it gives no finite number.
+    """
+    output = scoring.model_output(features, turn.row.intercept, turn.row.weights)
+    if not isfinite(output):
+        raise DecodeError(f"model {turn.row.model!r} gives {output} on features {features!r:.200}; send finite features, or another model")
+    return output
+
+
+def confidence_of(profile: Profile, row: ClassRow, model_output: float) -> float:
+    """Return R of a scenario in its class, as the profile scores it."""
+    if profile.score == "mean":
+        return 1 - float(scoring.mean_misalignment(profile.prior_weight, profile.prior_mean, row.weight, row.weighted))
+    return float(scoring.confidence(model_output, row.offset))
+
+
+def target_of(profile: Profile, kind: str) -> float | None:
+    """Return the target y of an answer, or None where it leaves the score alone: neutral and skipped, unless they pull a mean."""
+    if kind in TARGETS:
+        return TARGETS[kind]
+    if profile.silence == "ignore" or profile.score != "mean":
+        return None
+    return NEUTRAL_TARGET if kind == Answer.NEUTRAL else profile.silence_target
+
+
+def is_verdict(target: float | None) -> bool:
+    """Tell whether a target says wanted or unwanted: what counts as an answer."""
+    return target in (WANTED, UNWANTED)
+
+
+def counted_as(row: ClassRow, source: str) -> str:
+    """Return the name under which a class counts a source's answers; beyond SOURCES_MAX all new ones share one."""
+    return source if source in row.by_source or len(row.by_source) < SOURCES_MAX else OTHERS
+
+
+def learn(turn: Turn, row: ClassRow, decision: DecisionRow, step: Step) -> Move:
+    """Take a step about a decision, and keep it while the decision is among the last of its class that taught something."""
+    move = take(turn, row, output_of(turn, decision.features), step)
+    turn.row.taught += 1
+    step.number = turn.row.taught
+    rewards = turn.settings.profile.selector == "thompson" and decision.threshold in ARMS and not decision.explored
+    if rewards and step.kind == StepKind.ANSWER and is_verdict(step.target):
+        reward_arm(turn, decision.threshold, step.target, 1.0)
+    if decision.slot < 0:
+        decision.slot = row.kept
+        row.kept += 1
+        empty = KeptRow(decision=decision.id, features=decision.features, arm=decision.threshold if rewards else None)
+        turn.state.put(empty, *kept_key(turn, decision))
+    if row.kept - decision.slot <= KEPT_MAX:
+        kept = turn.state.find(KeptRow, *kept_key(turn, decision))
+        assert kept is not None, "a slot of the ring holds a judgement from its first step on"
+        kept.steps.append(step)
+    return move
+
+
+def kept_key(turn: Turn, decision: DecisionRow) -> tuple[str, str, str]:
+    """Return the key of the slot in which a decision's judgement is kept."""
+    return turn.scope, decision.scenario_class, str(decision.slot % KEPT_MAX)
+
+
+def take(turn: Turn, row: ClassRow, output: float, step: Step) -> Move:
+    """Apply a step to its class and then to trust in its source, and write into it how it was heard."""
     profile = turn.settings.profile
-    target = target_of(profile, heard)
-    if target is None:
-        return UNMOVED
-    if heard.liked is not None:
+    source = None if step.kind == StepKind.OUTCOME else turn.source(step.source)
+    heard = OUTCOME_CHANNEL if source is None else turn.channel(source)
+    wanted = confidence_of(profile, row, output)
+    move = UNMOVED
+    if step.kind in MOVING_CLASSES:
+        move = move_class(profile, row, output, step.source, step.target, heard)
+        step.alpha, step.beta, step.counted = float(heard.alpha), float(heard.beta), move.counted
+    if source is not None and profile.trust and is_verdict(step.target):
+        coins, liked = coins_of(source), 1 - step.target
+        if step.kind != StepKind.VERIFIED:
+            step.belief = float(trust.posterior(coins, liked, wanted))
+        set_coins(source, trust.count(coins, liked, step.belief, COUNTED_BY_COINS[step.kind]))
+        rebook(turn, step.source, source)
+    return move
+
+
+def move_class(profile: Profile, row: ClassRow, output: float, source: str, target: float, heard: Channel) -> Move:
+    """Move the class by one answer, and say what came of it."""
+    if is_verdict(target):
         row.answers += 1
-        name = heard.source if heard.source in row.by_source or len(row.by_source) < SOURCES_MAX else OTHERS
+        name = counted_as(row, source)
         row.by_source[name] = row.by_source.get(name, 0) + 1
     if profile.score == "mean":
-        before = confidence_of(profile, row, decision.model_output)
-        weight = float(trust.weight(heard.channel)) if heard.liked is not None else 1.0
+        before = confidence_of(profile, row, output)
+        weight = float(trust.weight(heard)) if is_verdict(target) else 1.0
         row.weight += weight
         row.weighted += weight * target
-        moved = confidence_of(profile, row, decision.model_output) - before
-        return Move(moved, row.answers, weight)
-    wanted = float(scoring.confidence(decision.model_output, row.offset))
-    kappa = scoring.cap(row.answers, row.by_source.get(heard.source) or row.by_source[OTHERS])
+        return Move(confidence_of(profile, row, output) - before, row.answers, weight)
+    wanted = float(scoring.confidence(output, row.offset))
+    kappa = scoring.cap(sum(row.by_source.values()), row.by_source[counted_as(row, source)])
     prior = Offsets(row.offset, row.information, row.draw_information)
-    after = scoring.update(prior, float(bool(heard.liked)), heard.channel, wanted, kappa)
-    drift, after = scoring.forget(Drift(row.rising, row.falling), after, float(bool(heard.liked)), heard.channel, wanted)
-    row.rising, row.falling = (float(value) for value in drift)
+    after = scoring.update(prior, 1 - target, heard, wanted, kappa)
+    drift, after = scoring.forget(Drift(row.rising, row.falling), after, 1 - target, heard, wanted)
     moved = float(after.offset) - row.offset
-    row.offset, row.information, row.draw_information = (float(value) for value in after)
+    set_score(row, drift, after)
     return Move(moved, row.answers, float(kappa))
 
 
-def book_answer(turn: Turn, source: SourceRow, *, liked: bool, budgeted: bool) -> None:
-    """Count one answer in the override budget, frozen or not: what was surfaced while learning stood still was surfaced."""
-    if budgeted and turn.settings.learns(turn.scope):
+def set_score(row: ClassRow, drift: Drift, offsets: Offsets) -> None:
+    """Write a class's `logit` score into its row."""
+    row.rising, row.falling = (float(value) for value in drift)
+    row.offset, row.information, row.draw_information = (float(value) for value in offsets)
+
+
+def book_answer(turn: Turn, name: str, *, liked: bool, budgeted: bool) -> None:
+    """Count one answer in the override budget, frozen or not: what was surfaced while learning stood still was surfaced.
+
+    A source in quarantine is counted in the raw budget alone.
+    """
+    if not budgeted or not turn.settings.learns(turn.scope):
+        return
+    turn.row.earned_raw += turn.settings.profile.override_rate - (not liked)
+    if not turn.quarantined(name):
+        source = turn.source(name)
         source.answered += 1
         source.overridden += not liked
-        turn.row.earned_raw += turn.settings.profile.override_rate - (not liked)
-        rebook(turn, source)
-
-
-def observe_source(turn: Turn, name: str, *, liked: bool, wanted: float) -> None:
-    """Count one answer of a source in its coins, by EM, and in what it adds to the budget."""
-    source = turn.source(name)
-    if turn.settings.profile.trust:
-        set_coins(source, trust.observe(coins_of(source), float(liked), wanted))
-    rebook(turn, source)
-
-
-def verify_source(turn: Turn, name: str, *, liked: bool, incident: bool) -> None:
-    """Count one answer whose truth an outcome has told."""
-    source = turn.source(name)
-    if turn.settings.profile.trust:
-        set_coins(source, trust.verify(coins_of(source), float(liked), float(incident)))
-    rebook(turn, source)
+        rebook(turn, name, source)
 
 
 def set_coins(source: SourceRow, coins: trust.Coins) -> None:
@@ -125,9 +182,11 @@ def set_coins(source: SourceRow, coins: trust.Coins) -> None:
     source.likes, source.wanted, source.overrides, source.unwanted = (float(value) for value in coins)
 
 
-def rebook(turn: Turn, source: SourceRow) -> None:
-    """Replace what a source adds to the trusted budget by what it adds as of now."""
-    earned = float(trust.wealth(turn.channel(source), source.answered, source.overridden, turn.settings.profile.override_rate))
+def rebook(turn: Turn, name: str, source: SourceRow) -> None:
+    """Replace what a source adds to the trusted budget by what it adds as of now: nothing in quarantine."""
+    rate = turn.settings.profile.override_rate
+    heard = not turn.quarantined(name)
+    earned = float(trust.wealth(turn.channel(source), source.answered, source.overridden, rate)) if heard else 0.0
     turn.row.earned_trusted += earned - source.earned
     source.earned = earned
 
@@ -137,28 +196,21 @@ def count_known(turn: Turn, confidence: float, *, liked: bool) -> None:
     turn.row.table = alignment.count_known(np.array(turn.row.table), np.array([confidence]), np.array([liked])).tolist()
 
 
-def reward_arm(turn: Turn, threshold: float, *, liked: bool) -> None:
-    """Give the arm that surfaced a decision its success or failure (the paper's selector)."""
-    (turn.row.arm_likes if liked else turn.row.arm_overrides)[ARMS.index(threshold)] += 1
+def reward_arm(turn: Turn, threshold: float, target: float, amount: float) -> None:
+    """Give the arm that surfaced a decision its success or failure (the paper's selector); a negative amount takes it back."""
+    (turn.row.arm_likes if target == WANTED else turn.row.arm_overrides)[ARMS.index(threshold)] += amount
 
 
-def judged(profile: Profile, heard: Heard, move: Move) -> JudgedAnswer:
-    """Write down one answer as it was applied."""
+def judge(turn: Turn, source: str, kind: str, time_ms: int, heard: Channel, team: str | None = None) -> JudgedAnswer:
+    """Write down an answer or outcome as it is heard, before it has moved anything; one in quarantine weighs nothing."""
     return JudgedAnswer(
-        source=heard.source,
-        kind=heard.kind,
-        time_ms=heard.time_ms,
-        alpha=float(heard.channel.alpha),
-        beta=float(heard.channel.beta),
-        weight=float(trust.weight(heard.channel)),
-        target=target_of(profile, heard),
-        moved=move.moved,
-        sequence=move.sequence,
-        counted=move.counted,
-        team=heard.team,
+        source=source,
+        kind=kind,
+        time_ms=time_ms,
+        alpha=float(heard.alpha),
+        beta=float(heard.beta),
+        weight=0.0 if turn.quarantined(source) else float(trust.weight(heard)),
+        target=target_of(turn.settings.profile, kind),
+        moved=0.0,
+        team=team,
     )
-
-
-def hear_outcome(source: str, *, incident: bool, time_ms: int) -> Heard:
-    """Return an outcome as one more answer, through the outcomes' own channel."""
-    return Heard(f"outcome:{source}", "incident" if incident else "none", incident, time_ms, OUTCOME_CHANNEL)

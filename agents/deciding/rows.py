@@ -1,5 +1,6 @@
 """The rows of the deciding task: one msgpack struct a row, a key says its kind."""
 
+from enum import StrEnum
 from typing import ClassVar
 
 import msgspec
@@ -8,17 +9,36 @@ from msgspec import Struct
 from agents.alignment import empty_counts
 from agents.state import Row
 from agents.thresholds import ARMS
-from schemas.events import Action, JudgedAnswer, StandingAnswer, Status, Symptom
+from schemas.events import Action, JudgedAnswer, Reason, StandingAnswer, Status, Symptom
 
 RECENT_MAX = 512  # decisions of one entity that an outcome can still reach
+STATUS_OF = {
+    Reason.PASSED: Status.SURFACED,
+    Reason.EXPLORATION: Status.SURFACED,
+    Reason.BELOW_THRESHOLD: Status.WITHHELD,
+    Reason.BUDGET: Status.WITHHELD,
+    Reason.SHADOW: Status.WITHHELD,
+    Reason.COOLDOWN: Status.WITHHELD,
+    Reason.POLICY: Status.BLOCKED,
+}
+NOT_SCORED = frozenset({Reason.COOLDOWN, Reason.POLICY})
 
 
 class GlobalRow(Row):
-    """What a control record to all scopes has set; every partition holds one."""
+    """What control records to all scopes have set; every partition holds one."""
 
     kind: ClassVar[str] = "global"
     killed: bool = False
     frozen: bool = False
+    shadowed: bool = False
+    quarantined: list[str] = msgspec.field(default_factory=list)
+
+
+class ScopesRow(Row):
+    """The names of all scopes of the partition, in the order of their first record: what a command to all scopes reaches."""
+
+    kind: ClassVar[str] = "scopes"
+    names: list[str] = msgspec.field(default_factory=list)
 
 
 class Counts(Struct):
@@ -27,6 +47,7 @@ class Counts(Struct):
     scenarios: int = 0
     surfaced: int = 0
     withheld: int = 0
+    cooled: int = 0
     blocked: int = 0
     explored: int = 0
     like: int = 0
@@ -49,12 +70,17 @@ class Surfaced(Struct, array_like=True):
 
 
 class ScopeRow(Row):
-    """One scope: clock, control state, model, budget, hours in which something falls due, counts, threshold table and arms."""
+    """One scope: clock, control state, model, budget, hours in which something falls due, counts, threshold table and arms.
+
+    `taught` counts the steps that have moved a class or a coin: their common order.
+    """
 
     kind: ClassVar[str] = "scope"
     clock_ms: int = 0
     killed: bool = False
     frozen: bool = False
+    shadowed: bool = False
+    quarantined: list[str] = msgspec.field(default_factory=list)
     model: str = ""
     intercept: float = 0.0
     weights: dict[str, float] = msgspec.field(default_factory=dict)
@@ -64,6 +90,7 @@ class ScopeRow(Row):
     budget_closed: bool = False
     surfaced: list[Surfaced] = msgspec.field(default_factory=list)
     due_hours: list[int] = msgspec.field(default_factory=list)
+    taught: int = 0
     window: int = 0
     current: Counts = msgspec.field(default_factory=Counts)
     total: Counts = msgspec.field(default_factory=Counts)
@@ -76,6 +103,13 @@ class SourcesRow(Row):
     """The names of all sources that have answered in a scope, in the order of their first answer."""
 
     kind: ClassVar[str] = "sources"
+    names: list[str] = msgspec.field(default_factory=list)
+
+
+class ClassesRow(Row):
+    """The names of all classes of a scope, in the order in which they were first told of: what is folded again."""
+
+    kind: ClassVar[str] = "classes"
     names: list[str] = msgspec.field(default_factory=list)
 
 
@@ -96,7 +130,10 @@ class Recent(Struct, array_like=True):
 
 
 class ClassRow(Row):
-    """One class: score, information, forgetting sums, counts by source, and the ring of kept judgements."""
+    """One class: score, information, forgetting sums, counts by source, and the ring of kept judgements.
+
+    `answers` is what it has ever heard, `by_source` what of it still counts: a revoked source's answers do not.
+    """
 
     kind: ClassVar[str] = "class"
     offset: float = 0.0
@@ -127,7 +164,6 @@ class SourceRow(Row):
     overridden: int = 0
     earned: float = 0.0
     disagreement: float = 0.0
-    quarantined: bool = False
     team: str | None = None
 
 
@@ -151,9 +187,7 @@ class DecisionRow(Row):
     time_ms: int
     decided_ms: int
     deadline_ms: int
-    status: Status
-    explored: bool
-    scored: bool
+    reason: Reason
     closed: bool
     features: dict[str, float]
     model: str
@@ -176,16 +210,58 @@ class DecisionRow(Row):
     slot: int = -1
     events: int = 0
 
+    @property
+    def status(self) -> Status:
+        """Surfaced, withheld or blocked."""
+        return STATUS_OF[self.reason]
+
+    @property
+    def explored(self) -> bool:
+        """Whether it was surfaced while the budget was closed: booked apart."""
+        return self.reason == Reason.EXPLORATION
+
+    @property
+    def scored(self) -> bool:
+        """Whether its score decided; a repeat within the cooldown and what the policy refuses were not looked at."""
+        return self.reason not in NOT_SCORED
+
+
+class StepKind(StrEnum):
+    """How a step teaches: `late` and `verified` (by an outcome) move trust alone, an outcome its class alone, an answer both."""
+
+    ANSWER = "answer"
+    LATE = "late"
+    VERIFIED = "verified"
+    OUTCOME = "outcome"
+
+
+class Step(Struct, array_like=True):
+    """One thing that taught: what folds classes and trust again.
+
+    `number` is its place among all steps of the scope; `target` is y; `alpha`, `beta` and `counted` are the channel and the share
+    through which the class heard it; `belief` is the probability that the scenario was wanted, as the source's coins counted it;
+    `by` names the outcome that verified.
+    """
+
+    kind: StepKind
+    source: str
+    target: float
+    number: int = 0
+    alpha: float = 0.0
+    beta: float = 0.0
+    counted: float = 0.0
+    belief: float = 0.0
+    by: str = ""
+
 
 class KeptRow(Row):
-    """One of the last judgements of a class, as re-expression and revocation need it."""
+    """What one of the last judgements of a class taught, step by step; `arm` is the threshold that its answers rewarded."""
 
     kind: ClassVar[str] = "kept"
-    decision: str = ""
-    features: dict[str, float] = msgspec.field(default_factory=dict)
-    surfaced: bool = False
-    propensity: float = 0.0
-    answers: tuple[JudgedAnswer, ...] = ()
+    decision: str
+    features: dict[str, float]
+    arm: float | None = None
+    steps: list[Step] = msgspec.field(default_factory=list)
 
 
 class Due(Struct, array_like=True):

@@ -1,11 +1,11 @@
 """A record's turn in the deciding task: what decider and learner share of their scope's state."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from agents import turn
-from agents.deciding.rows import DecisionRow, GlobalRow, ScopeRow, SourceRow, SourcesRow
+from agents.deciding.rows import DecisionRow, GlobalRow, ScopeRow, ScopesRow, SourceRow, SourcesRow
 from agents.scoring import PERFECT, Channel
 from agents.trust import Coins, channel, prior
 from schemas.alignment import Alarm
@@ -17,9 +17,14 @@ OTHERS = "(others)"
 
 @dataclass
 class Turn(turn.Turn):
-    """One record's turn in its scope."""
+    """One record's turn in its scope.
+
+    `unclosable` tells, by decision, what went wrong when it was to be closed in this turn.
+    """
 
     group: ClassVar[str] = "deciding"
+
+    unclosable: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def row(self) -> ScopeRow:
@@ -29,7 +34,18 @@ class Turn(turn.Turn):
             profile = self.settings.profile
             row = ScopeRow(model="initial", intercept=profile.initial_intercept, weights=dict(profile.initial_weights))
             self.state.put(row, self.scope)
+            self.state.get(ScopesRow).names.append(self.scope)
         return row
+
+    def within(self, scope: str) -> Self:
+        """Return this turn in another scope of the partition; what it writes comes with the rest."""
+        return replace(self, scope=scope)
+
+    def restart(self) -> None:
+        """Forget what the turn has changed and written."""
+        self.state.rollback()
+        self.outputs.clear()
+        self.__dict__.pop("row", None)
 
     def source(self, name: str) -> SourceRow:
         """Return a source's row; a new one starts with the roster's prior, or an unknown account's.
@@ -59,6 +75,14 @@ class Turn(turn.Turn):
         """Tell whether learning is frozen, for the scope or for all."""
         return self.row.frozen or self.state.get(GlobalRow).frozen
 
+    def shadowed(self) -> bool:
+        """Tell whether nothing is to be shown: by the scope's setting, or by command to the scope or to all."""
+        return self.settings.shadows(self.scope) or self.row.shadowed or self.state.get(GlobalRow).shadowed
+
+    def quarantined(self, source: str) -> bool:
+        """Tell whether a source's answers count for nothing, in the scope or in all."""
+        return source in self.row.quarantined or source in self.state.get(GlobalRow).quarantined
+
     def learns(self) -> bool:
         """Tell whether answers move anything in the scope: its setting, and no freeze."""
         return self.settings.learns(self.scope) and not self.frozen()
@@ -66,7 +90,7 @@ class Turn(turn.Turn):
     def alarm(self, name: str, *, raised: bool, detail: str) -> None:
         """Raise an alarm on the alignment topic, or take it back."""
         time_ms = self.row.clock_ms
-        identity = derived_name(self.identity, f"alarm-{name}")
+        identity = derived_name(self.identity, f"alarm-{name}", len(self.outputs))
         self.emit("alignment", identity, time_ms, Alarm(identity, self.scope, time_ms, name, raised, detail, self.positions))
 
 

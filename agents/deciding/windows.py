@@ -24,6 +24,7 @@ def count_decision(turn: Turn, decision: Decision) -> None:
         counts.scenarios += 1
         counts.surfaced += decision.status == Status.SURFACED
         counts.withheld += decision.status == Status.WITHHELD
+        counts.cooled += decision.reason == Reason.COOLDOWN
         counts.blocked += decision.status == Status.BLOCKED
         counts.explored += decision.reason == Reason.EXPLORATION
     if turn.row.current.scenarios < turn.settings.profile.window_scenarios:
@@ -93,12 +94,13 @@ def source_trust(turn: Turn, name: str) -> SourceTrust:
     """Return what is published of one source."""
     source = turn.state.get(SourceRow, turn.scope, name)
     coins = trust.channel(coins_of(source))
+    quarantined = turn.quarantined(name)
     return SourceTrust(
         source=name,
         alpha=float(coins.alpha),
         beta=float(coins.beta),
-        weight=float(trust.weight(coins)),
+        weight=0.0 if quarantined else float(trust.weight(coins)),
         answers=source.answered,
         overrides=source.overridden,
-        quarantined=source.quarantined,
+        quarantined=quarantined,
     )

@@ -8,6 +8,7 @@ import numpy as np
 
 from agents.deciding.decider import decide
 from agents.deciding.learner import learn
+from agents.state import R, read_row, row_key
 from agents.step import Block, Context, Output
 from schemas import codecs
 from schemas.events import (
@@ -18,6 +19,7 @@ from schemas.events import (
     Control,
     Feedback,
     Heartbeat,
+    Model,
     Outcome,
     Scenario,
     Symptom,
@@ -113,6 +115,10 @@ class Folded:
         """The events written to a topic, in order."""
         return [codecs.decode(topic, output.value) for output in self.outputs if output.topic == topic]
 
+    def row(self, kind: type[R], *parts: str) -> R:
+        """One row, by its kind and what it is about."""
+        return read_row(kind, self.rows[row_key(kind, *parts)])
+
     def reasons(self) -> list[str]:
         """The reasons of the dead letters, in order."""
         return [dict(output.headers)["npo_reason"].decode() for output in self.outputs if output.topic.endswith(".dlq")]
@@ -152,7 +158,7 @@ def run(
 
 
 def busy_log(seed: int, scenarios: int = 60, answers: int = 200) -> list[Entry]:
-    """A log in which everything meets: two scopes, repeats, answers late, changed, contradictory and unknown, outcomes, control, poison."""
+    """A log in which everything meets: two scopes, repeats, answers late, changed or unknown, outcomes, control, models, poison."""
     random = np.random.default_rng(seed)
     kinds = list(Answer)
     timed: list[tuple[float, Entry]] = []
@@ -197,7 +203,25 @@ def busy_log(seed: int, scenarios: int = 60, answers: int = 200) -> list[Entry]:
     timed.append((middle + 95, entry("control", Control(Command.RESUME, START_MS, "ana"))))
     for topic in STEPS:
         timed.append((float(random.uniform(0, scenarios * 12)), Entry(topic, b"shop", b'{"poison":')))
+    timed += [(float(random.uniform(0, scenarios * 12)), item) for item in (*commands(random), *models(random))]
     return [item for _, item in sorted(timed, key=lambda pair: pair[0])]
 
 
-PROFILES: dict[str, Profile] = {"default": DEFAULT.profile, "paper": settings_with(**PAPER_FIELDS).profile}
+def commands(random: np.random.Generator, count: int = 8) -> list[Entry]:
+    """Drawn commands of every kind, to a scope or to all; half of them `resume`, so that something is surfaced."""
+    drawn = []
+    for _ in range(count):
+        command = Command.RESUME if random.random() > 0.5 else Command(str(random.choice(list(Command))))
+        scope = str(random.choice(["shop", "bank", ""])) or None
+        subject = str(random.choice(["ana", "ben", "eve", "outcome:outcome", "never", ""], p=[0.3, 0.2, 0.2, 0.1, 0.1, 0.1]))
+        drawn.append(entry("control", Control(command, START_MS, "ana", scope, subject)))
+    return drawn
+
+
+def models(random: np.random.Generator, count: int = 4) -> list[Entry]:
+    """Drawn models of both scopes; some come twice."""
+    drawn = []
+    for number in random.integers(0, 3, count):
+        scope, weight = str(random.choice(["shop", "bank"])), float(number)
+        drawn.append(entry("model", Model(f"m{number}", scope, START_MS, 1.0, {"log_score": 4.0 - weight, "share_high": weight}), scope))
+    return drawn

@@ -1,0 +1,76 @@
+"""Commands and models: inputs of the task like any other, with recorded positions; each takes effect where it stands in the log.
+
+A command reaches its scope, or all scopes of the partition. `resume` undoes kill, freeze and shadow, and `release` a quarantine,
+of the same reach: a scope's own stays when that of all scopes is taken back, and the other way round. A quarantine holds by
+name, so a source can be silenced before its first answer.
+"""
+
+from math import isfinite
+
+from agents.deciding import learning, refolding
+from agents.deciding.rows import GlobalRow, ScopeRow, ScopesRow, SourceRow
+from agents.deciding.turn import Turn
+from schemas.alignment import ModelTaken
+from schemas.errors import DecodeError
+from schemas.events import Command, Control, Model
+from schemas.identity import derived_name
+
+ABOUT_SOURCES = frozenset({Command.QUARANTINE, Command.RELEASE, Command.REVOKE})
+
+
+def handle_control(turn: Turn, control: Control) -> None:
+    """Apply a command to its scope, or to all."""
+    row = turn.row if turn.scope else turn.state.get(GlobalRow)
+    if control.command in ABOUT_SOURCES:
+        handle_source_command(turn, row, control)
+    elif control.command == Command.RESUME:
+        row.killed = row.frozen = row.shadowed = False
+    elif control.command == Command.KILL:
+        row.killed = True
+    elif control.command == Command.FREEZE:
+        row.frozen = True
+    else:
+        row.shadowed = True
+
+
+def handle_source_command(turn: Turn, row: ScopeRow | GlobalRow, control: Control) -> None:
+    """Put a source in quarantine or let it out, and let the budget follow; a revoked one is taken out of what was learned too.
+
+    Raises:
+        DecodeError: no subject.
+    """
+    source = control.subject
+    if not source:
+        raise DecodeError(f"control: {control.command} without a subject; name in `subject` the source of answers that it is about")
+    if control.command == Command.RELEASE:
+        row.quarantined = [name for name in row.quarantined if name != source]
+    elif source not in row.quarantined:
+        row.quarantined = [*row.quarantined, source]
+    names = [turn.scope] if turn.scope else turn.state.get(ScopesRow).names
+    for reached in [turn.within(name) for name in names]:
+        if control.command == Command.REVOKE:
+            refolding.revoke(reached, source)
+        known = reached.state.find(SourceRow, reached.scope, source)
+        if known is not None:
+            learning.rebook(reached, source, known)
+
+
+def handle_model(turn: Turn, model: Model) -> None:
+    """Take a model up: from this position on it is the one in force, and the classes' offsets are expressed beside it.
+
+    The model that is in force already changes nothing. Whether learning is frozen or off makes no difference: the trainer writes no
+    model there, and one that a person gives is taken up.
+
+    Raises:
+        DecodeError: an intercept or weight that is not finite, or no finite number on what was judged.
+    """
+    if not all(isfinite(number) for number in (model.intercept, *model.weights.values())):
+        raise DecodeError(f"model {model.id!r}: intercept and weights must be finite numbers")
+    row = turn.row
+    if (model.id, model.intercept, model.weights) == (row.model, row.intercept, row.weights):
+        return
+    replaced, row.model, row.intercept, row.weights = row.model, model.id, model.intercept, dict(model.weights)
+    folded = refolding.re_express(turn) if turn.settings.profile.score == "logit" else refolding.NOTHING
+    identity = derived_name(turn.identity, "model_taken")
+    taken = ModelTaken(identity, turn.scope, row.clock_ms, model.id, replaced, folded.classes, folded.answers, turn.positions)
+    turn.emit("alignment", identity, row.clock_ms, taken)
