@@ -15,7 +15,7 @@ LIKED = {Answer.LIKE.value: 1.0, Answer.OVERRIDE.value: 0.0, Verdict.INCIDENT.va
 
 def output_of(model: Candidate, features: Mapping[str, float]) -> float:
     """Return f(x) of a model, in logit; a feature that the scenario lacks adds nothing."""
-    return model.intercept + sum(scoring.contributions(features, model.weights).values())
+    return scoring.model_output(features, model.intercept, model.weights)
 
 
 def confidences(outputs: Sequence[float], own: Sequence[OwnOffset]) -> list[float]:

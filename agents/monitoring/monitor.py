@@ -1,0 +1,259 @@
+"""The meta-monitor: at the end of each window of a scope, is retraining worth its price, and how well was that judged so far?
+
+Two tasks write what it reads, and only the order of each one's own records means something. The trainer's windows and results
+are taken in their order, each as soon as the decider's loss window that it needs is there. What the monitor writes to the
+alignment topic itself comes back to it, and moves nothing.
+"""
+
+from functools import partial
+from typing import Any
+
+from agents.monitoring import hindsight, rules, signatures
+from agents.monitoring.rows import HISTORY_WINDOWS, WAITING_MAX, Answered, Behaviour, Commanded, Evidence, Window
+from agents.monitoring.rules import COOLDOWN_WINDOWS, Weighed
+from agents.monitoring.turn import Turn
+from agents.step import Block, Context, Result, Rows
+from agents.turn import fold
+from schemas.alignment import (
+    AlignmentEvent,
+    ChallengerWindow,
+    Fidelity,
+    LossWindow,
+    MonitorAction,
+    MonitorDecision,
+    RetrainingCommand,
+    RetrainingResult,
+    ThresholdTable,
+)
+from schemas.identity import derived_name
+
+INITIAL = "initial"  # the profile's model, in force before any other
+
+
+def monitor(rows: Rows, block: Block, context: Context) -> Result:
+    """Handle a block of alignment events or retraining results."""
+    return fold(rows, block, context, Turn, HANDLERS[block.topic])
+
+
+def handle_alignment(turn: Turn, event: AlignmentEvent) -> None:
+    """Take in what decider and trainer say of a window; all other kinds, the monitor's own among them, are for other readers."""
+    handle = ALIGNMENT_HANDLERS.get(type(event))
+    if handle is not None:
+        handle(turn, event)
+
+
+def handle_challenger(turn: Turn, event: ChallengerWindow) -> None:
+    """Let a window wait for its turn; one that has been told changes nothing."""
+    row = turn.row
+    if event.window <= row.last:
+        return
+    row.last = event.window
+    row.first = row.first and event.in_force == INITIAL
+    window = Window(
+        window=event.window,
+        time_ms=event.time_ms,
+        in_force=event.in_force,
+        first=row.first,
+        challenger=event.challenger,
+        next=event.next,
+        judged=event.judged,
+        cost_in_force=event.cost_in_force,
+        cost_challenger=event.cost_challenger,
+        costs=event.costs,
+    )
+    row.waiting.append(window)
+    take_turns(turn)
+
+
+def handle_result(turn: Turn, result: RetrainingResult) -> None:
+    """Let a result wait for its turn."""
+    turn.row.waiting.append(Answered(result.command, result.status == "adopted", result.evaluation))
+    take_turns(turn)
+
+
+def handle_loss(turn: Turn, event: LossWindow) -> None:
+    """Remember a closed window of the decider; one that has been told changes nothing."""
+    past = turn.behaviour.windows
+    if event.window <= (past[-1].window if past else -1):
+        return
+    window = Behaviour(
+        window=event.window,
+        surfaced=event.surfaced,
+        withheld=event.withheld,
+        overrides_per_answered=event.overrides_per_answered,
+        loss=event.loss,
+        paper_loss=event.paper_loss,
+        reward=event.reward_minutes / event.scenarios if event.scenarios else 0.0,
+    )
+    turn.behaviour.windows = [*past, window][-HISTORY_WINDOWS:]
+    take_turns(turn)
+
+
+def handle_thresholds(turn: Turn, event: ThresholdTable) -> None:
+    """Look at the decider's windows once all of one is told: its threshold table follows its loss."""
+    row = turn.behaviour
+    if not row.windows or event.window != row.windows[-1].window or event.window == row.looked_at:
+        return
+    row.looked_at = event.window
+    if turn.settings.profile.selector == "thompson":
+        row.windows[-1].best_arm = signatures.best_arm(event.rows)
+    adapts = turn.settings.learns(turn.scope) and not turn.settings.shadows(turn.scope)
+    for name, signature in signatures.SIGNATURES.items():
+        if adapts or name not in signatures.OF_LEARNING:
+            turn.alarm(row.raised, name, partial(signature, row.windows), event.window, event.time_ms)
+
+
+def take_turns(turn: Turn) -> None:
+    """Take the trainer's records in their order, as far as the decider's windows that they need have come."""
+    row = turn.row
+    while row.waiting and ready(turn, row.waiting[0]):
+        record = row.waiting.pop(0)
+        if isinstance(record, Answered):
+            note_result(turn, record)
+        else:
+            end_window(turn, record)
+
+
+def ready(turn: Turn, record: Window | Answered) -> bool:
+    """Tell whether a record's turn has come: a window of the `loss` monitor needs the decider's, which will not come out of order."""
+    if isinstance(record, Answered) or turn.settings.profile.monitor != "loss" or len(turn.row.waiting) > WAITING_MAX:
+        return True
+    past = turn.behaviour.windows
+    return bool(past) and past[-1].window >= record.window
+
+
+def note_result(turn: Turn, answered: Answered) -> None:
+    """Note what came of a command; evidence that it has answered starts anew with the windows after the command.
+
+    One that has been told, and that of a command which a person gave, changes nothing.
+    """
+    command = next((command for command in turn.row.commands if command.id == answered.command), None)
+    if command is None or command.adopted is not None:
+        return
+    command.adopted = answered.adopted
+    command.judgements = 0 if answered.adopted else rules.judgements_needed(answered.evaluation)
+    if rules.settled(answered.evaluation, adopted=answered.adopted):
+        evidence, before = Evidence(), None
+        for window in turn.told.windows:
+            if window.window > command.window:
+                evidence = weigh(turn, evidence, before, window).evidence
+            before = window
+        turn.row.evidence = evidence
+
+
+def weigh(turn: Turn, evidence: Evidence, before: Window | None, window: Window) -> Weighed:
+    """Weigh one more window, with the decider's loss of the same window."""
+    loss = next((past.paper_loss for past in turn.behaviour.windows if past.window == window.window), None)
+    return rules.weigh(evidence, before, window, loss, turn.settings.profile)
+
+
+def end_window(turn: Turn, window: Window) -> None:
+    """Decide at the end of a window, and measure the monitor by hindsight."""
+    row, past = turn.row, turn.told.windows
+    weighed = weigh(turn, row.evidence, past[-1] if past else None, window)
+    row.evidence = weighed.evidence
+    turn.told.windows = [*past, window][-HISTORY_WINDOWS:]
+    held = hold(turn, window) if weighed.passes else None
+    retrains = weighed.passes and held is None
+    command = derived_name(turn.scope, "retraining-command", window.window) if retrains else None
+    identity = derived_name(turn.scope, "monitor", window.window)
+    decision = MonitorDecision(
+        id=identity,
+        scope=turn.scope,
+        time_ms=window.time_ms,
+        window=window.window,
+        monitor=turn.settings.profile.monitor,
+        action=MonitorAction.RETRAIN if retrains else MonitorAction.WAIT,
+        statistic=weighed.evidence.statistic,
+        price=hindsight.price_of(window, turn.settings.profile.retraining_price),
+        advantage=window.advantage,
+        in_force=window.in_force,
+        challenger=window.challenger,
+        reason=weighed.said if held is None else f"{weighed.said}, but {held}",
+        command=command,
+        positions=turn.positions,
+    )
+    turn.emit("alignment", identity, window.time_ms, decision)
+    if command is not None:
+        retrain(turn, window, command)
+    first = turn.told.windows[0].window
+    row.commands = [command for command in row.commands if command.window >= first or command.adopted is None]
+    publish_fidelity(turn, window)
+    look = partial(signatures.excessive_retraining, window.window, row.commands)
+    turn.alarm(row.raised, "excessive_retraining", look, window.window, window.time_ms)
+
+
+def hold(turn: Turn, window: Window) -> str | None:
+    """Say why nothing is commanded whatever the evidence, or None."""
+    if not turn.settings.learns(turn.scope):
+        return "learning is off in this scope"
+    if not turn.row.commands:
+        return None
+    last = turn.row.commands[-1]
+    if last.judgements:
+        since = turn.row.evidence.since
+        held = sum(told.judged for told in turn.told.windows if since is not None and told.window >= since)
+        return f"the evidence holds {held} of {last.judgements} judgements" if held < last.judgements else None
+    if window.window <= last.window + COOLDOWN_WINDOWS:
+        return f"nothing is commanded in the {COOLDOWN_WINDOWS} windows after window {last.window}"
+    return f"the result of the command of window {last.window} has not come" if last.adopted is None else None
+
+
+def retrain(turn: Turn, window: Window, identity: str) -> None:
+    """Command a retraining on the evidence."""
+    profile, evidence = turn.settings.profile, turn.row.evidence
+    assert profile.monitor != "off"
+    turn.row.commands.append(Commanded(identity, window.window, window.first))
+    command = RetrainingCommand(
+        id=identity,
+        scope=turn.scope,
+        time_ms=window.time_ms,
+        reason=profile.monitor,
+        window=window.window,
+        evidence_from=window.window if evidence.since is None else evidence.since,
+        evidence_to=window.window,
+        statistic=evidence.statistic,
+        price=hindsight.price_of(window, profile.retraining_price),
+        cooldown_windows=COOLDOWN_WINDOWS,
+        challenger=window.next or window.challenger,
+        by=f"npo/{turn.group}/{turn.partition}",
+        positions=turn.positions,
+    )
+    turn.emit("retraining-command", identity, window.time_ms, command)
+
+
+def publish_fidelity(turn: Turn, window: Window) -> None:
+    """Measure the monitor against hindsight as it stands now, from a scope's second window on."""
+    past, price = turn.told.windows, turn.settings.profile.retraining_price
+    if len(past) == 1:
+        return
+    numbers = [told.window for told in past]
+    commands = [command for command in turn.row.commands if command.window >= numbers[0]]
+    commanded = tuple(command.window for command in commands)
+    deployed = tuple(command.window for command in commands if command.adopted)
+    best = hindsight.cheapest(past, price)
+    identity = derived_name(turn.scope, "fidelity", window.window)
+    event = Fidelity(
+        id=identity,
+        scope=turn.scope,
+        time_ms=window.time_ms,
+        window=window.window,
+        first_window=numbers[0],
+        windows=len(past),
+        commanded=commanded,
+        deployed=deployed,
+        ideal=best.deployed,
+        fidelity=hindsight.fidelity(numbers, commanded, best.deployed),
+        cost=hindsight.as_it_was(past, price, deployed),
+        cost_best=best.cost,
+        positions=turn.positions,
+    )
+    turn.emit("alignment", identity, window.time_ms, event)
+
+
+ALIGNMENT_HANDLERS: dict[type, Any] = {
+    ChallengerWindow: handle_challenger,
+    LossWindow: handle_loss,
+    ThresholdTable: handle_thresholds,
+}
+HANDLERS: dict[str, Any] = {"alignment": handle_alignment, "retraining-result": handle_result}
