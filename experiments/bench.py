@@ -1,7 +1,7 @@
-"""`npo bench`: how fast telemetry goes through the running system, with CPU and memory of the worker.
+"""`npo bench`: how fast telemetry goes through the running system, with CPU and memory of the worker; how soon a kill is in force.
 
-Both formats run in one go on one machine, one after the other on the same stack, so that what is compared is their ratio; the
-absolute figures are those of the machine.
+Both formats run in one go on one machine, one after the other, so that what is compared is their ratio; the absolute figures are
+those of the machine.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from msgspec import Struct, to_builtins
 from rich.console import Console
 from rich.table import Table
 
+from experiments.bench_control import measure_kill
 from schemas.settings import Deployment
 from streams import admin
 from streams.cli.play import Played, send
@@ -33,6 +34,7 @@ from streams.topology import TOPOLOGY
 ENTITIES, ROWS, METRICS, STEP_S = 40, 5_000, 38, 60
 BATCH = 2_048
 POLL_S = 0.25
+FAULT = 1
 ENCODING: TaskGroup = TOPOLOGY[0]
 
 Format = Literal["json", "arrow"]
@@ -52,7 +54,9 @@ class Measured(Struct):
 
 
 def bench(data_dir: Path | None = None, *, json: bool = False) -> int:
-    """Measure samples a second of `npo play --speed max` for JSON and Arrow, with CPU and memory of the encoding worker.
+    """Measure samples a second of `npo play --speed max` for JSON and Arrow, and the delay of a kill under that load.
+
+    Ends with 1 if anything was surfaced after a kill was in force.
 
     Args:
         data_dir: Telemetry of the layout of `npo play`; without it 40 made-up servers of 38 metrics, 200,000 samples.
@@ -61,9 +65,11 @@ def bench(data_dir: Path | None = None, *, json: bool = False) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         source = data_dir or write_servers(Path(scratch) / "made-up")
         measured = [measure(source, Path(scratch) / kind, kind) for kind in ("json", "arrow")]
+        kill = measure_kill(Path(scratch))
+    code = FAULT if kill.opened_while_killed else 0
     if json:
-        print(json_text.dumps(to_builtins(measured)))  # noqa: T201  # the command's result
-        return 0
+        print(json_text.dumps({"telemetry": to_builtins(measured), "kill": to_builtins(kill)}))  # noqa: T201  # the command's result
+        return code
     table = Table("format", "samples", "samples/s", "produced/s", "CPU s / 100k", "RSS MB", title="npo play --speed max, encoding worker")
     for run in measured:
         table.add_row(
@@ -75,7 +81,14 @@ def bench(data_dir: Path | None = None, *, json: bool = False) -> int:
             f"{run.worker_rss_mb:.0f}",
         )
     Console().print(table)
-    return 0
+    Console().print(
+        f"kill of all scopes in force after {kill.p50_ms:.0f} ms (p50), {kill.p95_ms:.0f} ms (p95), {kill.max_ms:.0f} ms at most, in "
+        f"{kill.rounds} rounds, {kill.under_load} of them under full load; {kill.opened:,} recommendations were surfaced between them, "
+        f"{kill.opened_while_killed} after a kill was in force",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return code
 
 
 def measure(source: Path, home: Path, kind: Format) -> Measured:

@@ -3,5 +3,6 @@
 COMMANDS = (
     ("demo", "experiments.demo:demo", "Run the whole loop on simulated servers and operators."),
     ("operators", "experiments.operators:operators", "Answer recommendations as the demo's simulated operators."),
+    ("evaluate", "experiments.evaluation:evaluate", "Run the pipeline over labelled telemetry; write what it surfaced."),
     ("bench", "experiments.bench:bench", "Measure samples a second through the running system."),
 )

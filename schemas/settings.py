@@ -152,6 +152,11 @@ class Deployment(BaseSettings):
     session_timeout_s: float = Field(default=10.0, gt=0)
     # How long a task may have work without progress before its process ends.
     standstill_s: float = Field(default=60.0, gt=0)
+    # Where a worker answers /livez, /readyz and /metrics; without a port it does not listen, 0 is a free one.
+    health_host: str = "127.0.0.1"
+    health_port: int | None = Field(default=None, ge=0, le=65_535)
+    # How far behind, in offsets, a worker may be and call itself ready.
+    ready_lag_max: int = Field(default=1_000_000, ge=0)
 
 
 def read_yaml(path: Path, kind: type[T]) -> T:

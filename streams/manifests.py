@@ -20,6 +20,7 @@ DURABLE = {"min.insync.replicas": "2"}
 WORKERS = 2
 USER = 10001
 HOME = "/var/lib/npo"
+HEALTH_PORT = 8080
 
 GENERATED = "# Written from streams/topology.py by `python -m streams.manifests`; do not edit.\n"
 TOPICS_TEXT = f"""{GENERATED}
@@ -30,7 +31,9 @@ PIPELINE_TEXT = f"""{GENERATED}
 # image of the repository's Dockerfile as `npo:latest`. For SASL, make a Secret `npo-kafka` with NPO_SASL_USERNAME and NPO_SASL_PASSWORD,
 # and add NPO_SECURITY_PROTOCOL and NPO_SASL_MECHANISM to the ConfigMap.
 #
-# No probes: a worker that has work and makes no progress ends itself with code 1, and is started again.
+# A worker that has work and makes no progress ends itself with code 1, and is started again. The liveness probe is for what cannot do
+# that: an interpreter that is stuck as a whole. Readiness keeps a roll-out from going on before the new workers have recovered.
+# The probes' address is open to the cluster: it tells counts and names of topics, and takes nothing.
 # No volume claims: a store lives as long as its pod; a new pod rebuilds it from the changelog topic.
 """
 
@@ -52,12 +55,38 @@ def environment() -> dict[str, Any]:
         "NPO_REDIS": "redis://valkey:6379/0",
         "NPO_PARTITIONS": str(PARTITIONS),
         "NPO_HOME": HOME,
+        # The kubelet comes from outside of the pod.
+        "NPO_HEALTH_HOST": "0.0.0.0",  # noqa: S104
+        "NPO_HEALTH_PORT": str(HEALTH_PORT),
     }
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "npo"}, "data": data}
 
 
-def deployment(component: str, command: list[str], replicas: int, cpu: str) -> dict[str, Any]:
-    """Return the Deployment of one component, whose processes need nothing but the broker, Redis and room for a store."""
+def probes() -> dict[str, Any]:
+    """Return the probes of a worker's container, and the port that they and Prometheus ask."""
+    return {
+        "ports": [{"name": "health", "containerPort": HEALTH_PORT}],
+        # Ends what has not answered for half a minute; a step that computes for long answers all the same.
+        "livenessProbe": {
+            "httpGet": {"path": "/livez", "port": "health"},
+            "periodSeconds": 10,
+            "timeoutSeconds": 5,
+            "failureThreshold": 3,
+        },
+        "readinessProbe": {"httpGet": {"path": "/readyz", "port": "health"}, "periodSeconds": 5, "timeoutSeconds": 5},
+    }
+
+
+def deployment(component: str, command: list[str], replicas: int, cpu: str, *, healthy: bool = True) -> dict[str, Any]:
+    """Return the Deployment of one component, whose processes need nothing but the broker, Redis and room for a store.
+
+    Args:
+        component: Its name.
+        command: What its container runs.
+        replicas: How many pods.
+        cpu: What each asks for.
+        healthy: Whether it answers probes and Prometheus, as workers do.
+    """
     labels = {"app.kubernetes.io/name": "npo", "app.kubernetes.io/component": component}
     container = {
         "name": component,
@@ -72,7 +101,9 @@ def deployment(component: str, command: list[str], replicas: int, cpu: str) -> d
             "capabilities": {"drop": ["ALL"]},
         },
         "volumeMounts": [{"name": "home", "mountPath": HOME}, {"name": "scratch", "mountPath": "/tmp"}],  # noqa: S108 - the pod's own
+        **(probes() if healthy else {}),
     }
+    scraped = {"prometheus.io/scrape": "true", "prometheus.io/port": str(HEALTH_PORT), "prometheus.io/path": "/metrics"}
     pod = {
         "automountServiceAccountToken": False,
         # A worker gives itself 15 s to end its transaction and leave its group.
@@ -95,7 +126,7 @@ def deployment(component: str, command: list[str], replicas: int, cpu: str) -> d
             # The old pod leaves before the new one comes: one rebalance less, and never two publishers.
             "strategy": {"type": "Recreate"} if replicas == 1 else {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0}},
             "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": pod},
+            "template": {"metadata": {"labels": labels} | ({"annotations": scraped} if healthy else {}), "spec": pod},
         },
     }
 
@@ -108,7 +139,7 @@ def topics_yaml() -> str:
 def pipeline_yaml() -> str:
     """Return deploy/kubernetes/pipeline.yaml."""
     workers = [deployment(group.name, ["npo", "worker", group.name], WORKERS, "1") for group in TOPOLOGY]
-    publisher = deployment("publisher", ["python", "-m", "streams.serving.publisher"], 1, "250m")
+    publisher = deployment("publisher", ["python", "-m", "streams.serving.publisher"], 1, "250m", healthy=False)
     return _write(PIPELINE_TEXT, [environment(), *workers, publisher])
 
 

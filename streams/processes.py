@@ -30,6 +30,7 @@ class ProcessState(Struct):
         restarts: How often it was started again.
         exit_code: Of its latest end; a negative one is a signal's number.
         log: Where it writes.
+        health: Where it answers /livez, /readyz and /metrics; empty where it does not.
     """
 
     name: str
@@ -38,6 +39,7 @@ class ProcessState(Struct):
     restarts: int
     exit_code: int | None
     log: str
+    health: str = ""
 
 
 @dataclass
@@ -49,12 +51,14 @@ class Kept:
         start: Starts it.
         log: Where it writes.
         may_stop: Whether it may end in good order (code 0) without being started again; a server may not.
+        health: Where it answers /livez, /readyz and /metrics.
     """
 
     name: str
     start: Callable[[], Child]
     log: str
     may_stop: bool = True
+    health: str = ""
     child: Child | None = None
     condition: Condition = "waiting"
     restarts: int = 0
@@ -94,7 +98,9 @@ class Kept:
 
     def state(self) -> ProcessState:
         """Return what the state file shows."""
-        return ProcessState(self.name, self.condition, self.child.pid if self.child else 0, self.restarts, self.exit_code, self.log)
+        return ProcessState(
+            self.name, self.condition, self.child.pid if self.child else 0, self.restarts, self.exit_code, self.log, self.health
+        )
 
     def _ended(self, exit_code: int | None) -> None:
         self.exit_code = exit_code

@@ -113,13 +113,12 @@ class Stack:
         self._start_servers()
         self.write_state()
         run_aside(admin.ensure(self.deployment, wanted_topics(self.deployment)))
-        for group in TOPOLOGY:
-            for number in range(1, self.workers + 1):
-                name = f"{group.name}-{number}"
-                # A home of its own: two workers of a group must not share a store.
-                home = self.deployment.model_copy(update={"home": self.deployment.home / WORKERS / name})
-                start = partial(self._start_python, name, home, "streams.engine.worker", group.name)
-                self._keep(name, start, log_file(self.deployment, name))
+        names = [(group.name, f"{group.name}-{number}") for group in TOPOLOGY for number in range(1, self.workers + 1)]
+        for (group, name), port in zip(names, free_ports(len(names)), strict=True):
+            # A home of its own: two workers of a group must not share a store.
+            fields = {"home": self.deployment.home / WORKERS / name, "health_port": port}
+            start = partial(self._start_python, name, self.deployment.model_copy(update=fields), "streams.engine.worker", group)
+            self._keep(name, start, log_file(self.deployment, name), health=f"http://{self.deployment.health_host}:{port}")
         start = partial(self._start_python, PUBLISHER, self.deployment, "streams.serving.publisher")
         self._keep(PUBLISHER, start, log_file(self.deployment, PUBLISHER))
         self.write_state()
@@ -169,8 +168,8 @@ class Stack:
         command = [sys.executable, "-m", module, *arguments]
         return start_child(name, command, log_file(self.deployment, name), environment=environment(deployment))
 
-    def _keep(self, name: str, start: Callable[[], Child], output: Path, *, may_stop: bool = True) -> None:
-        kept = Kept(name, start, str(output), may_stop)
+    def _keep(self, name: str, start: Callable[[], Child], output: Path, *, may_stop: bool = True, health: str = "") -> None:
+        kept = Kept(name, start, str(output), may_stop, health)
         self.kept.append(kept)
         kept.begin()
 

@@ -3,6 +3,7 @@
 from agents.deciding.decider import decide
 from agents.deciding.learner import learn
 from agents.encoding.encoder import encode
+from agents.monitoring.monitor import monitor
 from agents.training.trainer import train
 from schemas.topics import (
     ALIGNMENT,
@@ -32,5 +33,8 @@ TOPOLOGY = (
     )),
     TaskGroup("training", state="models", agents=(
         Agent("trainer", reads=(JUDGEMENT, RETRAINING_COMMAND, MODEL, CONTROL), step=train, writes=(RETRAINING_RESULT, MODEL, ALIGNMENT)),
+    )),
+    TaskGroup("monitoring", state="monitors", agents=(
+        Agent("monitor", reads=(ALIGNMENT, RETRAINING_RESULT), step=monitor, writes=(RETRAINING_COMMAND, ALIGNMENT)),
     )),
 )  # fmt: skip

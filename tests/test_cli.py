@@ -77,7 +77,17 @@ def test_wrong_use_ends_with_2(tokens: list[str], capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize(
-    "tokens", [["status"], ["topics", "plan"], ["topics", "apply"], ["watch", "--once"], ["control", "kill"], ["worker", "deciding"]]
+    "tokens",
+    [
+        ["status"],
+        ["topics", "plan"],
+        ["topics", "apply"],
+        ["watch", "--once"],
+        ["control", "kill"],
+        ["worker", "deciding"],
+        ["model", "list"],
+        ["answer"],
+    ],
 )
 def test_a_fault_ends_with_1_and_its_remedy(tokens: list[str], nowhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a stack or broker a command ends with code 1 and one message that says what to do."""
@@ -151,8 +161,8 @@ async def control_records(deployment: Deployment) -> list[tuple[int, bytes | Non
 def test_control_reaches_every_partition_or_the_scopes_own(deployment: Deployment, capsys: pytest.CaptureFixture[str]) -> None:
     """A command to all is one record in every partition, one to a scope goes to the scope's partition; status shows both."""
     assert main(["topics", "apply"]) == 0
-    assert main(["control", "kill", "--reason", "drill", "--as", "ann"]) == 0
-    assert main(["control", "freeze", "--scope", "web"]) == 0
+    assert main(["control", "kill", "--reason", "drill", "--as", "ann", "--no-wait"]) == 0
+    assert main(["control", "freeze", "--scope", "web", "--no-wait"]) == 0
     records = asyncio.run(control_records(deployment))
     everywhere = [(partition, key, event.by) for partition, key, event in records if event.command is Command.KILL]
     assert sorted(everywhere) == [(partition, b"*|kill|", "ann") for partition in range(PARTITIONS)]
@@ -162,9 +172,10 @@ def test_control_reaches_every_partition_or_the_scopes_own(deployment: Deploymen
     capsys.readouterr()
     assert main(["status", "--json"]) == 1, "no worker runs"
     in_force = json.loads(capsys.readouterr().out)["in_force"]
-    assert {scope: (force["killed"], force["frozen"]) for scope, force in in_force.items()} == {"*": (True, False), "web": (False, True)}
-    assert main(["control", "resume"]) == 0
-    assert main(["control", "resume", "--scope", "web"]) == 0
+    assert {scope: set(force) for scope, force in in_force.items()} == {"*": {"killed"}, "web": {"frozen"}}
+    assert (in_force["*"]["killed"]["by"], in_force["*"]["killed"]["reason"]) == ("ann", "drill")
+    assert main(["control", "resume", "--no-wait"]) == 0
+    assert main(["control", "resume", "--scope", "web", "--no-wait"]) == 0
     capsys.readouterr()
     main(["status", "--json"])
     assert json.loads(capsys.readouterr().out)["in_force"] == {}
@@ -178,8 +189,7 @@ def test_status_counts_the_records_that_groups_are_behind(deployment: Deployment
     assert main(["status", "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
     assert {group["group"]: (group["behind"], group["exact"], group["assigned"]) for group in report["groups"]} == {
-        f"{deployment.application}-encoding": (100, True, 0),
-        f"{deployment.application}-deciding": (0, True, 0),
+        f"{deployment.application}-{group.name}": (100 if group.name == "encoding" else 0, True, 0) for group in TOPOLOGY
     }
     assert report["stack"] is None
     assert main(["status"]) == 1

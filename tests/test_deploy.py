@@ -9,10 +9,14 @@ from typing import Any
 
 import pytest
 import yaml
+from prometheus_client import CollectorRegistry
 
 from schemas.settings import Deployment
 from streams import manifests
 from streams.cli import make_app
+from streams.engine.health import Health
+from streams.engine.liveness import Watchdog
+from streams.engine.probes import Probes
 from streams.groups import plan_topics
 from streams.topology import TOPOLOGY
 
@@ -140,6 +144,29 @@ def test_services_find_each_other() -> None:
         for name, condition in service.get("depends_on", {}).items():
             assert name in services
             assert condition["condition"] != "service_healthy" or "healthcheck" in services[name]
+
+
+def test_probes_ask_what_a_worker_answers() -> None:
+    """Each worker's probes, scrapes and health checks ask for a path that it serves, at the port that its environment sets."""
+    served = {route.path for route in Probes("", 0, Health(Deployment(), Watchdog(1)), CollectorRegistry()).routes()}
+    (environment,) = (each["data"] for each in documents("pipeline.yaml") if each["kind"] == "ConfigMap")
+    assert environment["NPO_HEALTH_HOST"] == "0.0.0.0"  # noqa: S104 - what is asserted
+    for each in documents("pipeline.yaml"):
+        if each["kind"] != "Deployment" or each["metadata"]["name"] == "npo-publisher":
+            continue
+        template = each["spec"]["template"]
+        (container,) = template["spec"]["containers"]
+        (port,) = container["ports"]
+        scraped = template["metadata"]["annotations"]
+        assert str(port["containerPort"]) == scraped["prometheus.io/port"] == environment["NPO_HEALTH_PORT"]
+        asked = [container[probe]["httpGet"] for probe in ("livenessProbe", "readinessProbe")]
+        assert [ask["port"] for ask in asked] == [port["name"]] * 2
+        assert {*(ask["path"] for ask in asked), scraped["prometheus.io/path"]} == served
+    for name, service in compose()["services"].items():
+        if name.startswith("worker-"):
+            host_and_port, path = re.findall(r"http://([^/]+)(/\w+)", service["healthcheck"]["test"][-1])[0]
+            assert host_and_port == f"127.0.0.1:{service['environment']['NPO_HEALTH_PORT']}"
+            assert path in served
 
 
 def test_containers_run_without_root() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,17 +17,18 @@ from agents.step import Block
 from schemas import topics
 from schemas.codecs import encode
 from schemas.errors import LogFileError, SettingsError, TopologyError, UnknownDecisionError
-from schemas.events import Answer, Command, Control, Feedback
+from schemas.events import Answer, Command, Control, Feedback, Outcome, Verdict
 from schemas.headers import Headers
 from schemas.identity import partition_of
 from schemas.settings import Deployment
-from streams.cli.answers import send_answer
+from streams.cli.answers import Said, give
 from streams.embedded import Kafka
 from streams.logs.exporting import export_log
 from streams.logs.files import open_log, read_manifest, read_partition, topic_file, topic_writer
 from streams.logs.importing import Original, by_append_time, import_log, targets
 from streams.logs.reading import bounds, open_reader, partition_counts, read_blocks
 from streams.logs.replay import joined
+from streams.topology import TOPOLOGY
 from tests.replay.simulation import SETTINGS, append, empty, memory_log, save
 
 headers = st.lists(st.tuples(st.text(st.characters(codec="utf-8"), max_size=5), st.binary(max_size=5)), max_size=3).map(tuple)
@@ -48,6 +49,10 @@ class Place:
         physical = [topics.physical(name, self.deployment.topic_prefix) for name in names]
         await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=config) for name in physical])
         await admin.close()
+        # The broker shows what it has created a moment later.
+        async with asyncio.timeout(60):
+            while not set(names) <= (await partition_counts(self.deployment)).keys():  # noqa: ASYNC110 - the broker changes it
+                await asyncio.sleep(0.05)
 
     async def send(self, topic: str, partition: int, *values: bytes, key: bytes = b"s", transaction: str | None = None) -> None:
         """Send records, in a transaction that is aborted if its name says so."""
@@ -207,7 +212,7 @@ async def test_an_import_keeps_records_names_and_order(place: Callable[[str], Pl
     append(held, "outcome", 0, (9, b"s", b"not even json", ()))
     save(memory_log(held, SETTINGS), tmp_path)
     await target.create(3, *held, "decision")
-    imported = await import_log(target.deployment, open_log(tmp_path), held, lambda _: None)
+    imported = await import_log(target.deployment, TOPOLOGY, open_log(tmp_path), held, lambda _: None)
     assert imported.records == {"telemetry": 400, "control": 3, "outcome": 1}
     for block in held["telemetry"]:
         partition = partition_of(block.keys[0] or b"", 3)
@@ -219,9 +224,11 @@ async def test_an_import_keeps_records_names_and_order(place: Callable[[str], Pl
             assert arrived.headers[index] == named
     assert [block.values for block in await target.read("control")] == [held["control"][0].values] * 3
     with pytest.raises(LogFileError, match="inputs that this log holds"):
-        await import_log(target.deployment, open_log(tmp_path), ["decision"], lambda _: None)
+        await import_log(target.deployment, TOPOLOGY, open_log(tmp_path), ["decision"], lambda _: None)
     with pytest.raises(TopologyError, match=r"feedback"):
-        await import_log(place("b").deployment, memory_log({"feedback": [empty("feedback", 0)]}, SETTINGS), ["feedback"], lambda _: None)
+        await import_log(
+            place("b").deployment, TOPOLOGY, memory_log({"feedback": [empty("feedback", 0)]}, SETTINGS), ["feedback"], lambda _: None
+        )
 
 
 def feedback(decision: str, operator: str = "ann") -> bytes:
@@ -238,7 +245,7 @@ async def test_answers_wait_for_their_decision(place: Callable[[str], Place]) ->
         append(held, "feedback", 0, (time_ms * 10 + 1, b"s", feedback(decision), ()))
     await target.create(1, "feedback", "outcome", "decision")
     log = memory_log(held, SETTINGS)
-    importing = asyncio.create_task(import_log(target.deployment, log, held, lambda _: None, wait_s=4.0))
+    importing = asyncio.create_task(import_log(target.deployment, TOPOLOGY, log, held, lambda _: None, wait_s=4.0))
     await asyncio.sleep(1.0)
     assert [len(block.offsets) for block in await target.read("feedback")] == [0]
     assert [len(block.offsets) for block in await target.read("outcome")] == [1]
@@ -248,9 +255,59 @@ async def test_answers_wait_for_their_decision(place: Callable[[str], Place]) ->
     # With the log's own decisions at hand, those that never were are not waited for at all.
     held["decision"] = [empty("decision", 0)]
     append(held, "decision", 0, (0, b"s", b'{"id":"d1"}', ()))
-    imported = await import_log(target.deployment, memory_log(held, SETTINGS), ["feedback"], lambda _: None, wait_s=60.0)
+    imported = await import_log(target.deployment, TOPOLOGY, memory_log(held, SETTINGS), ["feedback"], lambda _: None, wait_s=60.0)
     assert imported.not_found == 0
-    assert imported.answers_waited_for <= 1
+    assert imported.waited <= 1
+
+
+async def test_commands_do_not_overtake_what_was_decided_before_them(place: Callable[[str], Place]) -> None:
+    """A command, model or outcome is sent once the decisions that it came after are there; telemetry after it is sent after it."""
+    target = place("a")
+    held = {name: [empty(name, 0)] for name in ("telemetry", "control", "model", "outcome", "decision")}
+    later = Outcome("e1", 0, 100, Verdict.INCIDENT, 50)
+    append(held, "telemetry", 0, (0, b"e1", b"before", ()))
+    append(held, "decision", 0, (10, b"s", b'{"id":"d1","entity":"e1","time_ms":5}', ()))
+    append(held, "control", 0, (20, b"s|kill|", encode(Control(Command.KILL, 0, "me", "s")), ()))
+    append(held, "decision", 0, (30, b"s", b'{"id":"d2","entity":"e2","time_ms":5}', ()))
+    append(held, "outcome", 0, (40, b"s", encode(later), ()))
+    append(held, "model", 0, (50, b"s", b"{}", ()))
+    append(held, "telemetry", 0, (60, b"e1", b"after", ()))
+    await target.create(1, "telemetry", "control", "model", "outcome", "decision")
+    names = ["telemetry", "control", "model", "outcome"]
+
+    async def sent() -> list[int]:
+        return [len((await target.read(name))[0].offsets) for name in names]
+
+    importing = asyncio.create_task(import_log(target.deployment, TOPOLOGY, memory_log(held, SETTINGS), names, lambda _: None))
+    await until(sent, [1, 0, 0, 0])
+    await target.send("decision", 0, b'{"id":"d1"}')
+    # The outcome is about d1 alone; the model came after d2.
+    await until(sent, [1, 1, 0, 1])
+    await target.send("decision", 0, b'{"id":"d2"}')
+    imported = await importing
+    assert await sent() == [2, 1, 1, 1]
+    assert (imported.waited, imported.not_found) == (2, 0)
+
+
+async def until(sent: Callable[[], Awaitable[list[int]]], wanted: list[int]) -> None:
+    """Wait until so many records have been sent, and see that there are no more a moment later."""
+    async with asyncio.timeout(60):
+        while await sent() != wanted:  # noqa: ASYNC110 - another task sends
+            await asyncio.sleep(0.1)
+    await asyncio.sleep(0.5)
+    assert await sent() == wanted
+
+
+async def test_an_import_sends_peoples_models_and_not_the_trainers(place: Callable[[str], Place]) -> None:
+    """Of the model topic, what people gave, brought back or imported is sent; what the trainer put in force is not."""
+    target = place("a")
+    held = {"model": [empty("model", 0)]}
+    for name, headers in (("given", ()), ("trained", (("ce_source", b"npo/training/0"),)), ("rollback", (("ce_source", b"npo/model"),))):
+        append(held, "model", 0, (0, b"s", name.encode(), headers))
+    await target.create(1, "model", "decision")
+    imported = await import_log(target.deployment, TOPOLOGY, memory_log(held, SETTINGS), held, lambda _: None)
+    assert (await target.read("model"))[0].values == [b"given", b"rollback"]
+    assert (imported.records, imported.left_out) == ({"model": 2}, 1)
 
 
 def recommendation(identity: str, scope: str, time_ms: int, **answers: int) -> bytes:
@@ -269,17 +326,18 @@ async def test_an_answer_fits_its_recommendation(place: Callable[[str], Place]) 
     )
     await target.send("recommendation", partition, recommendation("abc2", "scope-1", 150), b"not json", key=b"scope-1")
     await target.send("scenario", partition, b'{"scope":"scope-1","time_ms":5000}', b'{"scope":"other","time_ms":9000}', key=b"scope-1")
-    sent = await send_answer(target.deployment, "abc1", Answer.OVERRIDE, "ann", reason="noise", note="again")
+    sent = (await give(target.deployment, "abc1", Said(Answer.OVERRIDE, "ann", reason="noise", note="again"))).feedback
     assert sent == Feedback("abc1", "ann", Answer.OVERRIDE, 5000, 3, reason="noise", note="again")
-    assert (await send_answer(target.deployment, "abc2", Answer.LIKE, "ann", revision=7, scope="scope-1")).revision == 7
-    assert (await send_answer(target.deployment, "abc1", Answer.RETRACT, "ann")).revision == 4
+    given = await give(target.deployment, "abc2", Said(Answer.LIKE, "ann", revision=7), "scope-1")
+    assert (given.feedback.revision, given.taken) == (7, None)
+    assert (await give(target.deployment, "abc1", Said(Answer.RETRACT, "ann"))).feedback.revision == 4
     blocks = await target.read("feedback")
     assert [len(block.offsets) for block in blocks] == [3 if index == partition else 0 for index in range(3)]
     assert blocks[partition].keys == [b"scope-1"] * 3
     assert msgspec.json.decode(blocks[partition].values[0] or b"", type=Feedback) == sent
     with pytest.raises(UnknownDecisionError, match="2 recommendations begin with abc"):
-        await send_answer(target.deployment, "abc", Answer.LIKE, "ann")
-    with pytest.raises(UnknownDecisionError, match="npo watch"):
-        await send_answer(target.deployment, "xyz", Answer.LIKE, "ann")
+        await give(target.deployment, "abc", Said(Answer.LIKE, "ann"))
+    with pytest.raises(UnknownDecisionError, match="npo answer"):
+        await give(target.deployment, "xyz", Said(Answer.LIKE, "ann"))
     with pytest.raises(SettingsError, match="revision"):
-        await send_answer(target.deployment, "abc1", Answer.LIKE, "ann", revision=0)
+        await give(target.deployment, "abc1", Said(Answer.LIKE, "ann", revision=0))

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,9 +15,12 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from agents.step import Block, Context
+from agents.turn import scope_of
 from schemas import codecs, topics
-from schemas.alignment import Alarm, LossWindow, Rate
-from schemas.errors import StackError
+from schemas.alignment import Alarm, AlignmentEvent, LossWindow, OffPolicy, Rate, RetrainingResult
+from schemas.codecs import HOUR_MS
+from schemas.errors import RecordError, StackError
 from schemas.events import (
     Action,
     Answer,
@@ -27,6 +31,7 @@ from schemas.events import (
     Decision,
     Judgement,
     Life,
+    Model,
     PolicyVerdict,
     Reason,
     Recommendation,
@@ -34,20 +39,23 @@ from schemas.events import (
     Status,
 )
 from schemas.identity import partition_of
+from schemas.reference import structs
 from schemas.settings import Deployment
 from streams import admin
 from streams.embedded import Kafka, Valkey, start_valkey
 from streams.groups import plan_topics
 from streams.serving import publisher
-from streams.serving.readmodel import Changes, Entry, clear
+from streams.serving.following import why_refused
+from streams.serving.readmodel import LATEST, READ, Changes, Entry, clear
 from streams.serving.tally import Tally
 from streams.topology import TOPOLOGY
+from tests.replay.simulation import SETTINGS
 
 ACTION = Action("restart", 1, reversible=True)
 RATE = Rate(0, 0, 0.0, 1.0)
 PARTITIONS = 2
 SCOPES = ("web", "db")
-HELD_MAX = 3
+HELD_MAX, RESULTS_MAX = 3, 2
 
 
 def decision(name: str, scope: str, time_ms: int, status: Status) -> Decision:
@@ -99,10 +107,16 @@ def window(scope: str, number: int, time_ms: int) -> LossWindow:
     )  # fmt: skip
 
 
+def retrained(name: str, scope: str, time_ms: int, *, adopted: bool) -> RetrainingResult:
+    """A result of retraining of which only name, scope, time and status matter."""
+    evaluation = OffPolicy(200, 150.0, 0.0, 0.4, 0.3, 0.1, 0.02)
+    return RetrainingResult(name, "c", scope, time_ms, 1, "adopted" if adopted else "refused", "r", "initial", evaluation, None, {})
+
+
 @st.composite
 def logs(draw: st.DrawFn) -> dict[str, list[Any]]:
     """A log by topic: lives of decisions in two scopes, more than are held."""
-    log: dict[str, list[Any]] = {topic: [] for topic in ("decision", "recommendation", "judgement", "alignment", "control")}
+    log: dict[str, list[Any]] = {topic: [] for topic in (*READ,)}
     lives = draw(st.lists(st.tuples(st.sampled_from(SCOPES), st.sampled_from(Status)), min_size=1, max_size=12))
     steps = st.sampled_from([(Life.UPDATED, ()), (Life.ANSWERED, (Answer.LIKE,)), (Life.ANSWERED, (Answer.OVERRIDE, Answer.LIKE)),
                              (Life.ANSWERED, (Answer.NEUTRAL,)), (Life.ANSWERED, ()), (Life.CLEARED, ()), (Life.EXPIRED, ())])  # fmt: skip
@@ -122,7 +136,8 @@ def logs(draw: st.DrawFn) -> dict[str, list[Any]]:
             log["judgement"].append(judgement(old, its_scope, 2 + number, time_ms))
         log["alignment"].append(window(scope, draw(st.integers(-1, 2)), time_ms))
         log["alignment"].append(Alarm(f"a{number}", scope, time_ms, "budget", draw(st.booleans()), "d", {}))
-        log["control"].append(Control(draw(st.sampled_from(Command)), time_ms, "me", draw(st.sampled_from((None, *SCOPES)))))
+        log["retraining-result"].append(retrained(f"r{number}", scope, time_ms, adopted=draw(st.booleans())))
+        log["control"].append(Control(draw(st.sampled_from(Command)), time_ms, "me", draw(st.sampled_from((None, *SCOPES))), "eve"))
     return log
 
 
@@ -154,7 +169,7 @@ async def fold(redis: Redis, prefix: str, batches: list[list[Entry]]) -> dict[by
     """Fold batches as the publisher does, and return what Redis then holds."""
     await clear(redis, prefix)
     for batch in batches:
-        changes = Changes(prefix, HELD_MAX)
+        changes = Changes(prefix, HELD_MAX, RESULTS_MAX)
         await changes.read(redis, batch)
         for entry in batch:
             changes.fold(entry)
@@ -188,6 +203,8 @@ def test_read_model_is_blind_to_batches_and_interleaving(valkey: Valkey, log: di
         strings = {key.removeprefix(f":{kind}:".encode()) for key in right if key.startswith(f":{kind}:".encode())}
         assert strings == set().union(*by_scope), "what has dropped out leaves nothing behind"
     for scope in SCOPES:
+        latest = [codecs.encode(event) for event in log["retraining-result"] if event.scope == scope][-RESULTS_MAX:]
+        assert [value for value, _ in right.get(f":results:{scope}".encode(), [])] == latest
         assert {name for name, _ in right.get(f":open:{scope}".encode(), ())} <= {
             name for name, _ in right.get(f":recommendations:{scope}".encode(), ())
         }
@@ -215,6 +232,34 @@ def test_read_model_counts_what_the_tally_counts(valkey: Valkey, log: dict[str, 
     wanted = {} if web is None else {name: count for name, count in (web.decisions + web.answers).items() if count}
     assert {name: count for name, count in counts.items() if count} == wanted
     assert {name.decode() for name, _ in held.get(b":open:web", [])} == (set() if web is None else set(web.open))
+
+
+def test_read_model_holds_every_kind_of_event() -> None:
+    """Each kind of event of each topic that the read model reads has its place there: none is dropped, none breaks the publisher."""
+    kinds = {kind for topic in READ for kind in structs(codecs.TYPES[topic])}
+    assert kinds == {*LATEST, Decision, Recommendation, Judgement, Control, LossWindow, Alarm}
+    assert set(structs(AlignmentEvent)) <= kinds
+
+
+times_ms = st.sampled_from([hours * HOUR_MS for hours in range(4)])
+written_by_people = st.one_of(
+    st.builds(Control, st.sampled_from(Command), times_ms, st.just("me"), st.sampled_from((None, *SCOPES)), st.just("eve")),
+    st.builds(Model, st.just("m"), st.sampled_from(SCOPES), times_ms, st.just(0.0), st.just({})),
+)
+
+
+@given(written_by_people, st.sampled_from((None, b"", b"web", b"db", b"*|kill|")), st.integers(0, 1), st.integers(0, 3))
+def test_read_model_leaves_out_what_tasks_refuse(event: Control | Model, key: bytes | None, partition: int, hours: int) -> None:
+    """A command or model is left out if and only if the tasks that read it refuse it: by its partition, key or time."""
+    topic = "control" if isinstance(event, Control) else "model"
+    block = Block(topic, partition, [0], [hours * HOUR_MS + 1], [key], [codecs.encode(event)], [()])
+    try:
+        scope_of(block, 0, Context(SETTINGS, {}, PARTITIONS), event)
+        refused = False
+    except RecordError:
+        refused = True
+    record = SimpleNamespace(key=key, partition=partition, timestamp=block.timestamps_ms[0])
+    assert (why_refused(topic, event, record, PARTITIONS) is not None) == refused
 
 
 def sample_log() -> list[tuple[str, Any]]:

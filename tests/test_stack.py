@@ -21,8 +21,10 @@ from streams.embedded import Kafka, Valkey, start_child
 from streams.home import STATE, StackState, connect, find, hold, read_state
 from streams.processes import Kept
 from streams.stack import down, running_stack
+from streams.topology import TOPOLOGY
 
 PATIENCE_S = 90.0
+WORKERS = tuple(f"{group.name}-1" for group in TOPOLOGY)
 
 
 @pytest.fixture
@@ -75,7 +77,7 @@ def test_stack_lives_its_life(home: Path) -> None:
     assert first.returncode == 0, first.stderr
     state = find(home)
     assert state is not None
-    assert conditions(state) == dict.fromkeys(("kafka", "valkey", "encoding-1", "deciding-1", "publisher"), "running")
+    assert conditions(state) == dict.fromkeys(("kafka", "valkey", *WORKERS, "publisher"), "running")
 
     again = npo("up")
     assert (again.returncode, "already running" in again.stdout) == (0, True)
@@ -84,7 +86,7 @@ def test_stack_lives_its_life(home: Path) -> None:
     shown = npo("status", "--json")
     report = json.loads(shown.stdout)
     assert (shown.returncode, report["sound"]) == (0, True)
-    assert [(group["state"], group["assigned"] == group["partitions"]) for group in report["groups"]] == [("Stable", True)] * 2
+    assert [(group["state"], group["assigned"] == group["partitions"]) for group in report["groups"]] == [("Stable", True)] * len(TOPOLOGY)
 
     (worker,) = (process for process in state.processes if process.name == "deciding-1")
     os.kill(worker.pid, signal.SIGKILL)
@@ -99,7 +101,7 @@ def test_stack_lives_its_life(home: Path) -> None:
     assert (left.returncode, "no stack was running" in left.stdout) == (0, True)
 
     assert npo("up").returncode == 0
-    assert asyncio.run(inspect(connect())).in_force["*"].killed, "records outlive down and up"
+    assert asyncio.run(inspect(connect())).in_force["*"].killed is not None, "records outlive down and up"
     state = find(home)
     assert state is not None
     os.kill(state.pid, signal.SIGKILL)
@@ -123,7 +125,7 @@ def test_stack_of_this_process_ends_with_its_block(home: Path, kafka: Kafka, val
         }
         with running_stack(home, **fields) as deployment:
             assert (deployment.broker, deployment.redis) == (kafka.bootstrap, valkey.url)
-            assert conditions(find(home)) == dict.fromkeys(("encoding-1", "deciding-1", "publisher"), "running")
+            assert conditions(find(home)) == dict.fromkeys((*WORKERS, "publisher"), "running")
             assert connect().model_dump() == deployment.model_dump(), "commands find it"
             with pytest.raises(StackError, match="another stack"), running_stack(home):
                 pass

@@ -1,10 +1,13 @@
 """The numbers that are shown: counted once, whoever counts them and in whatever order the topics come."""
 
+from typing import Literal
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.events import Heartbeat
-from streams.serving.tally import Tally
+from schemas.alignment import ModelTaken, OffPolicy, RetrainingResult, SourceTrust, TrustSummary
+from schemas.events import BudgetState, Heartbeat
+from streams.serving.tally import ScopeTally, Tally
 
 
 def heartbeat(scope: str, time_ms: int, samples: int) -> Heartbeat:
@@ -28,6 +31,33 @@ def test_samples_are_the_sum_of_what_each_encoder_last_said(beats: list[tuple[st
         scope: sum(count for (_, name), count in largest.items() if name == scope) for scope in tally.scopes
     }
     assert tally.total().samples == sum(largest.values())
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=8))
+def test_each_retraining_is_told_with_what_it_brought(results: list[tuple[bool, bool]]) -> None:
+    """Adopted and refused retrainings come in their order, with the difference that the evaluation found, None where there was none."""
+    tally = Tally()
+    for number, (adopted, evaluated) in enumerate(results):
+        evaluation = OffPolicy(200, 150.0, 0.0, 0.4, 0.4 - number, float(number), 0.02) if evaluated else None
+        status: Literal["adopted", "refused"] = "adopted" if adopted else "refused"
+        result = RetrainingResult(f"r{number}", "c", "web", 1_000, number, status, "why", "initial", evaluation, None, {})
+        tally.add("retraining-result", result)
+    web = tally.scopes.get("web", ScopeTally())
+    told = [float(number) if evaluated else None for number, (_, evaluated) in enumerate(results)]
+    assert [each.difference for each in web.retrainings] == told
+    assert [each.window for each in web.adopted] == [number for number, (adopted, _) in enumerate(results) if adopted]
+    assert len(web.adopted) + len(web.refused) == len(results) == len(web.as_json()["retrainings"])
+
+
+def test_the_model_in_force_is_the_one_taken_up() -> None:
+    """A scope is under the initial model until the decider tells of another; who is in quarantine is as last told."""
+    tally = Tally()
+    tally.add("alignment", ModelTaken("t", "web", 1_000, "m2", "initial", 3, 40, {}))
+    sources = tuple(SourceTrust(name, 0.8, 0.8, 1.0, 5, 2, quarantined=name == "eve") for name in ("ann", "eve"))
+    tally.add("alignment", TrustSummary("s", "web", 1_000, 0, sources, BudgetState(1.0, 1.0, 0), {}))
+    tally.add("scenario", heartbeat("db", 1, 1))
+    assert {name: scope.model for name, scope in tally.scopes.items()} == {"web": "m2", "db": "initial"}
+    assert tally.scopes["web"].quarantined == ("eve",)
 
 
 def test_topics_that_show_nothing_are_left_out() -> None:

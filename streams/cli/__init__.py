@@ -17,16 +17,20 @@ COMMANDS = (
     ("up", "streams.cli.stack:up", "Start the stack: Kafka, Redis, topics, workers, read model.", "Stack"),
     ("down", "streams.cli.stack:down", "End the stack.", "Stack"),
     ("status", "streams.cli.stack:status", "Show processes, groups and what is in force.", "Stack"),
+    ("doctor", "streams.cli.doctor:doctor", "Look for the likeliest mistakes of a deployment.", "Stack"),
     ("worker", "streams.cli.worker:worker", "Run workers of task groups, for production.", "Stack"),
     ("topology", "streams.cli.topics:topology", "Show the system on one page.", "Stack"),
     ("topics", "streams.cli.topics:topics_app", "Compare or correct topics: plan, apply.", "Stack"),
     ("play", "streams.cli.play:play", "Send telemetry from parquet files.", "Loop"),
     ("watch", "streams.cli.watch:watch", "Show live what is surfaced, answered and lost.", "Loop"),
     ("answer", "streams.cli.answers:answer", "Answer a recommendation.", "Loop"),
-    ("control", "streams.cli.control:control_app", "Command scopes: kill, resume, freeze.", "Loop"),
+    ("why", "streams.cli.why:why", "Show everything that led to one decision.", "Loop"),
+    ("control", "streams.cli.control:control_app", "Command scopes and sources: kill, resume, freeze, shadow, quarantine, revoke.", "Loop"),
+    ("model", "streams.cli.models:model_app", "Models of each scope: list, show, rollback, import.", "Loop"),
     ("export", "streams.cli.logs:export", "Write the topics to parquet files.", "Logs"),
     ("import", "streams.cli.logs:import_log", "Send exported topics to another Kafka.", "Logs"),
     ("replay", "streams.cli.logs:replay", "Run an exported log again and compare.", "Logs"),
+    ("report", "streams.cli.report:report", "Write a page about an exported run.", "Logs"),
 )
 
 

@@ -1,30 +1,34 @@
-"""`npo answer`: one operator's answer to one recommendation."""
+"""`npo answer`: one operator's answer to one recommendation, and the recommendations that wait for one."""
 
 import asyncio
 import getpass
 import json as json_text
-from collections.abc import AsyncIterator
-from contextlib import suppress
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 from cyclopts import Parameter
 from msgspec import Struct, to_builtins
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from schemas import topics
 from schemas.codecs import encode
 from schemas.errors import SettingsError, UnknownDecisionError
-from schemas.events import Answer, Feedback, StandingAnswer
-from schemas.headers import CONTENT_TYPE, JSON
+from schemas.events import Answer, Feedback, Life, Recommendation, StandingAnswer
+from schemas.headers import CONTENT_TYPE, JSON, rfc3339
 from schemas.identity import partition_of
 from schemas.settings import Deployment
 from streams.home import connect
-from streams.logs.reading import bounds, open_reader, partition_counts, read_blocks, require
-from streams.logs.sending import open_sender
+from streams.logs.reading import open_reader, partition_counts, require
+from streams.logs.tails import event_time, records_of
+from streams.logs.taking import SETTLE_S, WAIT_S, Letter, Sent, Since, open_office, since_now
+from streams.serving.following import follow
+from streams.serving.tally import is_answerable
 
-# Enough to hold a heartbeat of each of some hundred scopes.
-TAIL_RECORDS = 2_000
+FAULT = 1
+SETTLE_POLL_S = 0.1
 
 
 class Shown(Struct):
@@ -36,33 +40,41 @@ class Shown(Struct):
     answers: tuple[StandingAnswer, ...] = ()
 
 
-class Timed(Struct):
-    """What any scenario or decision tells of its scope's time."""
+class Said(Struct):
+    """What an operator says; without a revision, one more than the operator's last."""
 
-    scope: str
-    time_ms: int
-    decided_ms: int = 0
+    kind: Answer
+    operator: str
+    reason: str | None = None
+    note: str | None = None
+    revision: int | None = None
 
 
-T = TypeVar("T")
+class Given(Struct):
+    """An answer, whether the pipeline has taken it (None where that was not waited for), and what it made of it in words."""
+
+    feedback: Feedback
+    taken: bool | None
+    said: str
+
 
 _SHOWN = msgspec.json.Decoder(Shown)
 _GIVEN = msgspec.json.Decoder(Feedback)
-_TIMED = msgspec.json.Decoder(Timed)
 
 
-def answer(
-    decision: str,
-    kind: Literal["override", "like", "neutral", "retract"],
+def answer(  # noqa: PLR0913 - one for each option
+    decision: str | None = None,
+    kind: Literal["override", "like", "neutral", "retract"] | None = None,
     *,
     operator: Annotated[str | None, Parameter(name="--as")] = None,
     reason: str | None = None,
     note: str | None = None,
     revision: int | None = None,
     scope: str | None = None,
+    wait: bool = True,
     json: bool = False,
 ) -> int:
-    """Answer a recommendation.
+    """Answer a recommendation. Without arguments, list those that wait for an answer: open ones, and cleared ones that nobody answered.
 
     The answer's time is the event time of the recommendation's scope: the largest that its recommendations, decisions and
     telemetry heartbeats on the topics tell. Where telemetry is live that is within a minute of now; in a replay of
@@ -76,28 +88,59 @@ def answer(
         note: Free text.
         revision: One more than this operator's last answer if not given.
         scope: Look among this scope's recommendations only.
-        json: Print what was sent as JSON.
+        wait: Wait until the pipeline has taken the answer, or has refused it: then the exit code is 1 and the reason is told.
+        json: Print what came of it, or the list, as JSON.
 
     Raises:
         UnknownDecisionError: no recommendation has this id, or several begin with it.
+        SettingsError: a decision without an answer.
     """
-    sent = asyncio.run(send_answer(connect(), decision, Answer(kind), operator or getpass.getuser(), reason, note, revision, scope))
-    done = f"sent: {sent.kind} by {sent.operator} to {sent.decision}, revision {sent.revision}; `npo watch` counts it when it is taken"
-    print(json_text.dumps(to_builtins(sent)) if json else done)  # noqa: T201 - the command's result
+    deployment = connect()
+    if decision is None:
+        return show_waiting(asyncio.run(waiting(deployment, scope)), json=json)
+    if kind is None:
+        raise SettingsError(f"no answer to {decision}: add override, like, neutral or retract")
+    said = Said(Answer(kind), operator or getpass.getuser(), reason, note, revision)
+    with Console(stderr=True).status("sending"):
+        given = asyncio.run(give(deployment, decision, said, scope, WAIT_S if wait else None))
+    told = given.feedback
+    if json:
+        Console().print_json(data=to_builtins(told) | {"taken": given.taken, "said": given.said})
+    else:
+        heading = f"{told.kind} by {told.operator} to {told.decision}, revision {told.revision}"
+        Console().print(f"{heading}: {given.said}", markup=False, highlight=False, soft_wrap=True)
+    return FAULT if given.taken is False else 0
+
+
+def show_waiting(found: list[Recommendation], *, json: bool) -> int:
+    """Print the recommendations that wait for an answer, the newest first."""
+    if json:
+        print(json_text.dumps([to_builtins(each) for each in found]))  # noqa: T201 - the command's result
+        return 0
+    table = Table("id", "scope", "opened", "life", "what", "proposed", "confidence", box=None)
+    for each in found:
+        opened, action = rfc3339(each.opened_ms)[:19], Text(each.action.name)
+        table.add_row(each.id, Text(each.scope), opened, each.life.value, Text(each.summary), action, f"{each.confidence:.2f}")
+    Console().print(table if found else "nothing waits for an answer")
     return 0
 
 
-async def send_answer(
-    deployment: Deployment,
-    decision: str,
-    kind: Answer,
-    operator: str,
-    reason: str | None = None,
-    note: str | None = None,
-    revision: int | None = None,
-    scope: str | None = None,
-) -> Feedback:
-    """Send one answer to the feedback topic under the recommendation's own key; see `answer`.
+async def waiting(deployment: Deployment, scope: str | None = None) -> list[Recommendation]:
+    """Return the recommendations that nobody has answered and that have not expired, the newest first.
+
+    Raises:
+        TopologyError: there is no recommendation topic.
+    """
+    latest: dict[str, Recommendation] = {}
+    async for batch in follow(deployment, [topics.RECOMMENDATION.name]):
+        for told in batch:
+            latest[told.event.id] = told.event
+    found = [each for each in latest.values() if is_answerable(each) and scope in {None, each.scope}]
+    return sorted(found, key=lambda each: (-each.opened_ms, each.id))
+
+
+async def give(deployment: Deployment, decision: str, said: Said, scope: str | None = None, wait_s: float | None = None) -> Given:
+    """Send one answer to the feedback topic under the recommendation's own key, and say what became of it.
 
     Raises:
         UnknownDecisionError: no recommendation has this id, or several begin with it.
@@ -105,26 +148,51 @@ async def send_answer(
         TopologyError: the topics do not exist.
     """
     counts = await partition_counts(deployment)
-    require(counts, [topics.RECOMMENDATION.name, topics.FEEDBACK.name], deployment)
+    refused = topics.dead_letter(topics.FEEDBACK.name)
+    require(counts, [topics.RECOMMENDATION.name, topics.FEEDBACK.name, *([] if wait_s is None else [refused])], deployment)
     async with open_reader(deployment) as consumer:
         key, shown = await find_recommendation(consumer, deployment.topic_prefix, counts, decision, scope)
-        time_ms = await event_time(consumer, deployment.topic_prefix, counts, key, shown)
+        time_ms = await event_time(consumer, deployment.topic_prefix, counts, shown.scope, shown.time_ms)
         partition = partition_of(key, counts[topics.FEEDBACK.name])
         # Not of those that stand: a retracted answer does not, and the next one must still be newer.
         given = [
             earlier.revision
-            async for _, earlier in _records(consumer, topics.FEEDBACK.name, deployment.topic_prefix, partition, _GIVEN)
-            if (earlier.decision, earlier.operator) == (shown.id, operator)
+            async for _, earlier in records_of(consumer, topics.FEEDBACK.name, deployment.topic_prefix, partition, _GIVEN)
+            if (earlier.decision, earlier.operator) == (shown.id, said.operator)
         ]
-    last = max([*given, *(standing.revision for standing in shown.answers if standing.operator == operator)], default=0)
-    fields = {"decision": shown.id, "operator": operator, "kind": kind, "time_ms": time_ms, "reason": reason, "note": note}
+    last = max([*given, *(standing.revision for standing in shown.answers if standing.operator == said.operator)], default=0)
+    revision = last + 1 if said.revision is None else said.revision
     try:
-        feedback = msgspec.convert({**fields, "revision": last + 1 if revision is None else revision}, Feedback)
+        feedback = msgspec.convert({**to_builtins(said), "decision": shown.id, "time_ms": time_ms, "revision": revision}, Feedback)
     except msgspec.ValidationError as error:
         raise SettingsError(f"not an answer: {error}; change the option of that name") from error
-    async with open_sender(deployment) as sender:
-        await sender.send(topics.FEEDBACK.name, partition, key, encode(feedback), ((CONTENT_TYPE, JSON),))
-    return feedback
+    since = None if wait_s is None else await since_now(deployment, [topics.RECOMMENDATION.name, refused], key, counts)
+    async with open_office(deployment) as office:
+        letter = Letter(topics.FEEDBACK.name, partition, key, encode(feedback), ((CONTENT_TYPE, JSON),))
+        (sent,) = await office.send([letter])
+        if since is None or wait_s is None:
+            return Given(feedback, taken=None, said="sent; `npo watch` counts it when it is taken")
+        if not await office.taken([sent], wait_s):
+            return Given(
+                feedback, taken=False, said=f"sent, NOT taken yet after {wait_s:.0f} s: do workers of `deciding` run? (`npo status`)"
+            )
+    return await verdict(since, feedback, sent)
+
+
+async def verdict(since: Since, feedback: Feedback, sent: Sent) -> Given:
+    """Say what the pipeline has made of an answer that it has taken: it stands, it was late, it is a dead letter, or nothing."""
+    place = {"npo_topic": sent.topic, "npo_partition": str(sent.partition), "npo_offset": str(sent.offset)}
+    for _ in range(round(SETTLE_S / SETTLE_POLL_S)):
+        for letter in await since.read(topics.dead_letter(sent.topic)):
+            said = {name: value.decode(errors="replace") for name, value in letter.headers}
+            if place.items() <= said.items():
+                return Given(feedback, taken=False, said=f"refused, {said.get('npo_reason')}: {said.get('npo_detail')}")
+        for event in await since.events(topics.RECOMMENDATION.name):
+            if event.id == feedback.decision and event.life is Life.ANSWERED and event.positions.get(sent.topic) == sent.offset + 1:
+                late = "; it came after the decision had closed, and counts for trust only" if event.late else ""
+                return Given(feedback, taken=True, said=f"taken{late}")
+        await asyncio.sleep(SETTLE_POLL_S)
+    return Given(feedback, taken=True, said="taken, and nothing changed: this operator's answer has this revision, or a later one, already")
 
 
 async def find_recommendation(
@@ -138,7 +206,7 @@ async def find_recommendation(
     count = counts[topics.RECOMMENDATION.name]
     matches: dict[str, tuple[bytes, Shown]] = {}
     for partition in range(count) if scope is None else [partition_of(scope.encode(), count)]:
-        async for key, shown in _records(consumer, topics.RECOMMENDATION.name, prefix, partition, _SHOWN):
+        async for key, shown in records_of(consumer, topics.RECOMMENDATION.name, prefix, partition, _SHOWN):
             if shown.id.startswith(decision) and scope in {None, shown.scope}:
                 matches[shown.id] = (key, shown)
     if decision in matches or len(matches) == 1:
@@ -146,28 +214,4 @@ async def find_recommendation(
     if matches:
         raise UnknownDecisionError(f"{len(matches)} recommendations begin with {decision}: {', '.join(list(matches)[:5])}; give more of it")
     within = f" in scope {scope}" if scope else ""
-    raise UnknownDecisionError(f"no recommendation {decision}{within}; `npo watch` lists those that can be answered")
-
-
-async def event_time(consumer: AIOKafkaConsumer, prefix: str, counts: dict[str, int], key: bytes, shown: Shown) -> int:
-    """Return the event time of a recommendation's scope, as far as the newest records of its partition tell."""
-    time_ms = shown.time_ms
-    for name in (topics.RECOMMENDATION.name, topics.DECISION.name, topics.SCENARIO.name):
-        if name in counts:
-            async for _, timed in _records(consumer, name, prefix, partition_of(key, counts[name]), _TIMED, TAIL_RECORDS):
-                if timed.scope == shown.scope:
-                    time_ms = max(time_ms, timed.time_ms, timed.decided_ms)
-    return time_ms
-
-
-async def _records(
-    consumer: AIOKafkaConsumer, name: str, prefix: str, partition: int, decoder: msgspec.json.Decoder[T], last: int | None = None
-) -> AsyncIterator[tuple[bytes, T]]:
-    """Read a partition, or its last records, leaving out what is none of ours."""
-    place = TopicPartition(topics.physical(name, prefix), partition)
-    held = (await bounds(consumer, [place]))[place]
-    start = held.first if last is None else max(held.first, held.end - last)
-    async for block in read_blocks(consumer, name, place, start, held.end):
-        for key, value in zip(block.keys, block.values, strict=True):
-            with suppress(msgspec.DecodeError):
-                yield key or b"", decoder.decode(value or b"")
+    raise UnknownDecisionError(f"no recommendation {decision}{within}; `npo answer` alone lists those that can be answered")

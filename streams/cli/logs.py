@@ -63,14 +63,15 @@ def import_log(
 ) -> int:
     """Send the inputs of an exported log to this deployment, by their original append time; its workers do the rest.
 
-    Records keep key, value and headers, and their names: what derives from them is named as it was. An answer is held back until
-    its decision has appeared.
+    Records keep key, value and headers, and their names: what derives from them is named as it was. Answers, outcomes, commands and
+    models are held back until the decisions that they came after have appeared. Models that the trainer put in force are not sent:
+    the deployment's own trainer makes them again.
 
     Args:
         directory: What `npo export` wrote.
         names: Only these input topics, separated by commas, e.g. feedback,control.
         broker: host:port to send to instead.
-        wait_s: How long to wait for the decision of an answer while no decision at all appears.
+        wait_s: How long to wait for a decision while no decision at all appears.
         json: Print what was sent as JSON.
 
     Raises:
@@ -84,10 +85,12 @@ def import_log(
     total = sum(part.records for name in chosen for part in log.manifest.topics.get(name, ()))
     with _progress(quiet=json) as progress:
         task = progress.add_task("import", total=total)
-        imported = asyncio.run(importing.import_log(deployment, log, chosen, lambda count: progress.advance(task, count), wait_s))
+        imported = asyncio.run(importing.import_log(deployment, TOPOLOGY, log, chosen, lambda count: progress.advance(task, count), wait_s))
     lines = [f"{count:,} {name}" for name, count in imported.records.items()]
     if imported.not_found:
-        lines.append(f"{imported.not_found:,} answers were sent although their decision did not appear: do workers run? (`npo status`)")
+        lines.append(f"{imported.not_found:,} were sent although the decision before them did not appear: do workers run? (`npo status`)")
+    if imported.left_out:
+        lines.append(f"{imported.left_out:,} left out: tasks wrote them, and those of this deployment write their own")
     _print(to_builtins(imported), json=json, text=lines)
     return 0
 

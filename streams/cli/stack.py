@@ -17,7 +17,8 @@ from streams.home import StackState, without_password
 from streams.logs.reading import partition_counts
 from streams.readiness import GroupState, count_behind, group_states
 from streams.serving.following import follow
-from streams.serving.readmodel import ALL_SCOPES, Force
+from streams.serving.force import ALL_SCOPES, Force
+from streams.serving.letters import Letters, read_letters
 from streams.topology import TOPOLOGY
 
 FAULT = 1
@@ -33,8 +34,9 @@ class Report(Struct):
         stack: The stack of this machine, None where the servers are others'.
         topics: Topics of this deployment that exist.
         groups: State of each task group.
-        in_force: Kill and freeze by scope, `*` for all scopes; where neither is in force, nothing.
+        in_force: What people have commanded, and who, by scope, `*` for all scopes; a scope where nothing is in force is absent.
         models: The model in force by scope; a scope that is not named is under the profile's initial one.
+        letters: Dead letters by the topic that they come from; a topic without any is absent.
     """
 
     broker: str
@@ -44,6 +46,7 @@ class Report(Struct):
     groups: list[GroupState]
     in_force: dict[str, Force]
     models: dict[str, str]
+    letters: dict[str, Letters]
 
     @property
     def sound(self) -> bool:
@@ -95,7 +98,7 @@ def down(*, wipe: bool = False, json: bool = False) -> int:
 
 
 def status(*, json: bool = False) -> int:
-    """Show processes, how far behind each group is, and what is in force; exit code 1 where something is not at work.
+    """Show processes, how far behind each group is, what is in force by whom, and dead letters; 1 where something is not at work.
 
     Args:
         json: Print it as JSON.
@@ -121,26 +124,28 @@ async def inspect(deployment: Deployment) -> Report:
             counts = await partition_counts(deployment)
             await count_behind(deployment, client, TOPOLOGY, states)
         in_force, models = await commands(deployment)
+        letters = await read_letters(deployment)
     except KafkaError as error:
         raise StackError(f"the broker at {deployment.broker} does not answer: {error}; `npo down` and `npo up` start it anew") from error
     state = stack.find(deployment.home)
     own = state if state is not None and state.broker == deployment.broker else None
-    return Report(deployment.broker or "", without_password(deployment.redis or "") or None, own, len(counts), states, in_force, models)
+    redis = without_password(deployment.redis or "") or None
+    return Report(deployment.broker or "", redis, own, len(counts), states, in_force, models, letters)
 
 
 async def commands(deployment: Deployment) -> tuple[dict[str, Force], dict[str, str]]:
     """Read what is in force, and each scope's model, from the control and model topics."""
-    told: dict[tuple[str, int], Force] = {}
+    forces: dict[tuple[str, int], Force] = {}
     models: dict[str, str] = {}
     async for batch in follow(deployment, (CONTROL.name, MODEL.name)):
-        for _, partition, event, _ in batch:
-            if isinstance(event, Control):
-                place = event.scope or ALL_SCOPES, partition
-                told[place] = told.get(place, Force()).after(event)
+        for told in batch:
+            if isinstance(told.event, Control):
+                place = told.event.scope or ALL_SCOPES, told.partition
+                forces[place] = forces.get(place, Force()).after(told.event)
             else:
-                models[event.scope] = event.id
+                models[told.event.scope] = told.event.id
     # A command to all is one record in every partition: in force as soon as one of them has it.
-    return {scope: force for (scope, _), force in told.items() if force.killed or force.frozen}, models
+    return {scope: force for (scope, _), force in forces.items() if force}, models
 
 
 def show(report: Report, console: Console) -> None:
@@ -149,11 +154,11 @@ def show(report: Report, console: Console) -> None:
     console.print(f"Kafka {report.broker}, {report.topics} topics; Redis {report.redis or 'not known'}", soft_wrap=True)
     if state is not None:
         console.print(f"stack {state.phase} since {rfc3339(state.started_ms)}, process {state.pid}")
-        processes = Table("process", "condition", "pid", "restarts", "exit code", box=None)
+        processes = Table("process", "condition", "pid", "restarts", "exit code", "health", box=None)
         for process in state.processes:
             style = None if process.condition in GOOD else "red"
             code = "" if process.exit_code is None else str(process.exit_code)
-            processes.add_row(process.name, process.condition, str(process.pid), str(process.restarts), code, style=style)
+            processes.add_row(process.name, process.condition, str(process.pid), str(process.restarts), code, process.health, style=style)
         console.print(processes)
     groups = Table("group", "state", "workers", "partitions", "behind", box=None)
     for group in report.groups:
@@ -162,8 +167,15 @@ def show(report: Report, console: Console) -> None:
         groups.add_row(group.group, group.state, str(group.members), partitions, behind, style=None if group.ready else "red")
     console.print(groups)
     for scope, force in sorted(report.in_force.items()):
-        what = " and ".join(name for name, on in (("killed", force.killed), ("frozen", force.frozen)) if on)
         where = "all scopes" if scope == ALL_SCOPES else scope
-        console.print(f"{where}: {what} by {force.by} {force.reason and f'({force.reason})'}", style="yellow", markup=False)
+        for what, told in force.parts():
+            why = f" ({told.reason})" if told.reason else ""
+            console.print(
+                f"{where}: {what} by {told.by} at {rfc3339(told.time_ms)[:19]}{why}", style="yellow", markup=False, soft_wrap=True
+            )
     for scope, model in sorted(report.models.items()):
         console.print(f"{scope}: model {model}", markup=False)
+    for topic, letters in report.letters.items():
+        count = f"{letters.count:,}" if letters.exact else f"about {letters.count:,}"
+        latest = f"the latest {letters.reason} at {rfc3339(letters.time_ms)[:19]}: {letters.detail}"
+        console.print(f"{topic}: {count} dead letters, {latest}", style="yellow", markup=False, soft_wrap=True)

@@ -17,11 +17,15 @@ from streams.serving.tally import TALLIED, ScopeTally, Tally
 
 OPEN_SHOWN = 12
 ANSWERS = ("override", "like", "neutral", "skipped")
-SHOWN = ("time", "samples", "scenarios", "surfaced", "withheld", "blocked", "open", *ANSWERS, "alignment loss", "alarms")
+COUNTED = ("samples", "scenarios", "surfaced", "withheld", "blocked", "open", *ANSWERS)
+LEARNED = ("alignment loss", "model in force", "retrained", "latest retraining", "monitor's fidelity", "in quarantine", "alarms")
+SHOWN = ("time", *COUNTED, *LEARNED)
 
 
 def watch(*, once: bool = False, json: bool = False) -> int:
-    """Show by scope what was surfaced, withheld and blocked, what operators answered, and the alignment loss; until Ctrl-C.
+    """Show by scope what was surfaced, withheld and blocked, what operators answered, the alignment loss, and what retraining brought.
+
+    It goes on until Ctrl-C.
 
     Args:
         once: Print it as of now and end.
@@ -43,8 +47,8 @@ async def snapshot(deployment: Deployment) -> Tally:
     """Return the numbers as of now."""
     tally = Tally()
     async for batch in follow(deployment, TALLIED):
-        for topic, _, event, source in batch:
-            tally.add(topic, event, source)
+        for told in batch:
+            tally.add(told.topic, told.event, told.source)
     return tally
 
 
@@ -53,8 +57,8 @@ async def live(deployment: Deployment) -> None:
     tally = Tally()
     with Live(picture(tally), refresh_per_second=4) as screen:
         async for batch in follow(deployment, TALLIED, forever=True):
-            for topic, _, event, source in batch:
-                tally.add(topic, event, source)
+            for told in batch:
+                tally.add(told.topic, told.event, told.source)
             screen.update(picture(tally))
 
 
@@ -76,7 +80,16 @@ def shown(scope: ScopeTally) -> list[str]:
     """Write a scope's numbers in the order of `SHOWN`."""
     answers = [scope.answers[kind] for kind in ANSWERS]
     counts = [scope.samples, scope.scenarios, scope.surfaced, scope.withheld, scope.blocked, len(scope.open), *answers]
-    return [rfc3339(scope.clock_ms)[:19], *(f"{count:,}" for count in counts), loss_text(scope.loss), ", ".join(sorted(scope.alarms))]
+    learned = [
+        loss_text(scope.loss),
+        escape(scope.model),
+        f"{len(scope.adopted)}, refused {len(scope.refused)}" if scope.retrainings else "-",
+        escape(f"{scope.retrainings[-1].status}: {scope.retrainings[-1].reason}") if scope.retrainings else "-",
+        "-" if scope.fidelity is None else f"{scope.fidelity.fidelity:.0%} of {scope.fidelity.windows} windows",
+        escape(", ".join(scope.quarantined)) or "-",
+        escape(", ".join(sorted(scope.alarms))) or "-",
+    ]
+    return [rfc3339(scope.clock_ms)[:19], *(f"{count:,}" for count in counts), *learned]
 
 
 def loss_text(loss: LossWindow | None) -> str:

@@ -11,7 +11,8 @@ from rich.console import Console
 from schemas.settings import Deployment, load_settings
 from streams import stack
 from streams.embedded import start_child
-from streams.engine.worker import configure_logs, run_worker
+from streams.engine.logs import configure_logs
+from streams.engine.worker import run_worker
 from streams.topology import TOPOLOGY
 
 FAULT, WRONG_USE = 1, 2
@@ -21,7 +22,8 @@ def worker(*groups: str) -> int:
     """Run one worker process for each task group, all groups where none is named; one group runs in this process.
 
     The broker is NPO_BROKER's, else that of the stack in NPO_HOME; NPO_HOME holds the local stores, so two workers of one group on one
-    machine need two homes; several workers log to its `logs`. Ends with code 1 as soon as one of them fails.
+    machine need two homes; several workers log to its `logs`. Ends with code 1 as soon as one of them fails. With NPO_HEALTH_PORT, each
+    worker answers /livez, /readyz and /metrics: the first group's there, each other's one port further.
 
     Args:
         groups: Names of task groups, as `npo topology` shows them.
@@ -43,15 +45,13 @@ def run_workers(deployment: Deployment, groups: Sequence[str]) -> int:
     stopping = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stopping.set())
-    children = [
-        start_child(
-            f"worker-{group}",
-            [sys.executable, "-m", "streams.engine.worker", group],
-            stack.log_file(deployment, f"worker-{group}"),
-            environment=stack.environment(deployment),
-        )
-        for group in groups
-    ]
+    children = []
+    for place, group in enumerate(groups):
+        # 0, any free port, stays so.
+        port = deployment.health_port + place if deployment.health_port else deployment.health_port
+        environment = stack.environment(deployment.model_copy(update={"health_port": port}))
+        command = [sys.executable, "-m", "streams.engine.worker", group]
+        children.append(start_child(f"worker-{group}", command, stack.log_file(deployment, f"worker-{group}"), environment=environment))
     while not stopping.wait(stack.TEND_S) and all(child.is_running for child in children):
         pass
     with ThreadPoolExecutor(len(children)) as stoppers:

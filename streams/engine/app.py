@@ -8,9 +8,11 @@ from faust.types import StreamT
 
 from streams.engine.broker import Positions
 from streams.engine.liveness import Watchdog, end_process
+from streams.engine.metrics import Metrics
 from streams.engine.plan import Plan
 from streams.engine.recovery import Recovery, TableManager
 from streams.engine.store import URL, StateTable, Store
+from streams.engine.task import Task
 from streams.engine.transactions import Tasks
 from streams.engine.transport import REBALANCE_TIMEOUT_S, REQUEST_TIMEOUT_S, Transport
 
@@ -32,12 +34,14 @@ class GroupApp(faust.App):
         plan: the group, and all that its tasks share.
         positions: reads positions.
         watchdog: ends the process when a task stands still.
+        metrics: counts what the tasks do.
     """
 
     BootStrategy = Boot
 
-    def __init__(self, plan: Plan, positions: Positions, watchdog: Watchdog) -> None:
+    def __init__(self, plan: Plan, positions: Positions, watchdog: Watchdog, metrics: Metrics) -> None:
         self.plan = plan
+        self.metrics = metrics
         self.positions = positions
         self.watchdog = watchdog
         self.inputs = {plan.names[topic]: topic for topic in plan.steps}
@@ -84,16 +88,20 @@ class GroupApp(faust.App):
         return self.table.data
 
     @property
+    def owned(self) -> dict[int, Task]:
+        """The tasks of this process, by number; another dictionary after each assignment."""
+        return cast("Tasks", self.consumer.transactions).owned
+
+    @property
     def recovery(self) -> Recovery:
         """What reads changelogs."""
         return cast("TableManager", self.tables).recovery
 
     async def _deliver(self, stream: StreamT[Any]) -> None:
         """Pass blocks from a Faust stream on to their tasks: what every agent does."""
-        transactions = cast("Tasks", self.consumer.transactions)
         async for event in cast("faust.Stream[Any]", stream).noack().events():
             message = event.message
-            task = transactions.owned.get(message.partition)
+            task = self.owned.get(message.partition)
             if task is not None and message.generation_id == self.consumer_generation_id:
                 task.put(event.value)
 

@@ -5,6 +5,7 @@ offset: a crash at any moment leaves the database behind the changelog, never ah
 """
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import rocksdict
 from faust.stores.rocksdb import Store as RocksStore
@@ -17,6 +18,15 @@ from agents.step import Block
 from schemas.errors import StateError
 
 URL = "rocksdb://?driver=rocksdict"
+ROWS_AND_BYTES = ("estimate-num-keys", "live-sst-files-size", "cur-size-all-mem-tables")
+
+
+class StoreFacts(NamedTuple):
+    """One task's database: about how many rows and bytes, and the changelog offset that it stands for, None before its first row."""
+
+    rows: int
+    bytes: int
+    offset: int | None
 
 
 class Store(RocksStore):
@@ -48,6 +58,23 @@ class Store(RocksStore):
     def restore(self, block: Block) -> None:
         """Write what recovery read from the changelog."""
         self.write(block.partition, ((key or b"", row) for key, row in zip(block.keys, block.values, strict=True)), block.offsets[-1])
+
+    def look(self, partition: int) -> StoreFacts:
+        """Read from one task's database what tells that it can be read.
+
+        Raises:
+            StateError: it is not open, or cannot be read.
+        """
+        # Not opened for this: another worker's it may be by now.
+        database = self._dbs.get(partition)
+        if database is None:
+            raise StateError(f"the store of task {partition} is not open")
+        try:
+            offset = database.get(self.offset_key)
+            sizes = [database.property_int_value(f"rocksdb.{name}") or 0 for name in ROWS_AND_BYTES]
+        except Exception as error:
+            raise StateError(f"cannot read {self.partition_path(partition)}: {error}; if it stays so, delete it: it is rebuilt") from error
+        return StoreFacts(sizes[0], sum(sizes[1:]), None if offset is None else int(offset))
 
     def revoke_partitions(self, table: CollectionT, tps: set[TP]) -> None:
         """Close the databases of tasks that go elsewhere, at once, so that a new owner on this machine can open them."""

@@ -5,13 +5,16 @@ topics; commit; only then write the database. The fault points name the gaps.
 """
 
 import asyncio
+import time
 from collections import defaultdict, deque
 from contextlib import suppress
+from itertools import pairwise
 from types import MappingProxyType
 
 import msgspec
 import structlog
 from aiokafka import AIOKafkaProducer
+from aiokafka.producer.transaction_manager import TransactionState
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from agents.step import Context
@@ -24,6 +27,7 @@ from streams.engine.compute import State, Timed, compute
 from streams.engine.faults import reach
 from streams.engine.fetch import BLOCK_RECORDS_MAX, Delivery, slice_block
 from streams.engine.liveness import Watchdog, end_process
+from streams.engine.metrics import Metrics, Spent
 from streams.engine.plan import Plan
 from streams.engine.produce import Record, Sent, last_offset, new_producer, partition_of, send
 from streams.engine.store import Store
@@ -41,11 +45,18 @@ class Task:
         partition: the task's number.
         store: the group's databases.
         watchdog: ends the process when the task stands still.
+        metrics: counts what is committed.
+
+    Attributes:
+        positions: the next record of each topic, as committed.
+        committed_s: wall clock of the latest commit, None before the first.
     """
 
-    def __init__(self, plan: Plan, partition: int, store: Store, watchdog: Watchdog) -> None:
+    def __init__(self, plan: Plan, partition: int, store: Store, watchdog: Watchdog, metrics: Metrics) -> None:
         self.name = f"{plan.application}-{partition}"
         self.positions: dict[str, int] = {}
+        self.committed_s: float | None = None
+        self._metrics = metrics
         self._plan = plan
         self._partition = partition
         self._store = store
@@ -88,6 +99,26 @@ class Task:
         """Whether more may be fetched: one full block may wait while another is computed."""
         return self._offered < BLOCK_RECORDS_MAX
 
+    @property
+    def places(self) -> dict[str, int]:
+        """The next record of each topic, with the markers that were passed since the latest commit."""
+        return self.positions | {topic: move.next for topic, move in self._moves.items()}
+
+    @property
+    def oldest_waiting_ms(self) -> int | None:
+        """The append time of the oldest record that waits here, None where none does."""
+        waiting = [delivery.block.timestamps_ms[0] for delivery in (*self._control, *self._queue) if delivery.block.offsets]
+        return min(waiting, default=None)
+
+    @property
+    def producer_fault(self) -> str:
+        """What keeps the task's producer from the next transaction, empty where nothing does."""
+        if self._producer is None or self._producer._closed is not False:
+            return "no producer: the task is not fenced yet, or was given up"
+        state = self._producer._txn_manager.state
+        faults = {TransactionState.UNINITIALIZED, TransactionState.ABORTABLE_ERROR, TransactionState.FATAL_ERROR}
+        return f"the producer's transactions are in state {state.name}" if state in faults else ""
+
     def offer(self, delivery: Delivery) -> None:
         """Learn of a block that has been fetched and is on its way through a Faust stream."""
         self._offered += delivery.load
@@ -124,7 +155,7 @@ class Task:
             PositionError: records between what was taken and what came next were never delivered.
         """
         work = list(self._moves.values())
-        ahead = self.positions | {topic: move.next for topic, move in self._moves.items()}
+        ahead = self.places
         records = load = 0
         while (queue := self._next_queue(ahead)) and (not records or load + queue[0].load <= BLOCK_RECORDS_MAX):
             delivery = queue.popleft()
@@ -170,7 +201,9 @@ class Task:
             block = delivery.block
             if block.offsets:
                 context = Context(plan.settings, MappingProxyType(positions.copy()), plan.partitions)
+                started_s = time.perf_counter()
                 outputs += compute(plan.steps[block.topic], state, block, context, plan.limits)
+                self._metrics.stepped(block.topic, time.perf_counter() - started_s)
             positions[block.topic] = delivery.next
         return outputs, positions
 
@@ -178,13 +211,18 @@ class Task:
         plan, producer = self._plan, self._producer
         assert producer is not None
         reach("before_compute")
+        times_s = [time.perf_counter()]
         state = State(self._store.reader(self._partition))
         outputs, positions = self._compute(work, state)
+        times_s.append(time.perf_counter())
         time_ms = max(max(block.timestamps_ms, default=0) for block, *_ in work)
         reach("after_compute")
         await producer.begin_transaction()
         reach("after_begin")
-        sent = await self._send_outputs(producer, outputs)
+        grouped = self._grouped(outputs)
+        sent = []
+        for (topic, partition), records in grouped.items():
+            sent += await send(producer, plan.names[topic], partition, records)
         if plan.group.merges:
             sent += await self._send_merge(producer, work, time_ms)
         reach("after_outputs")
@@ -200,21 +238,24 @@ class Task:
             plan.application,
         )
         reach("after_positions")
+        times_s.append(time.perf_counter())
         await producer.commit_transaction()
+        times_s.append(time.perf_counter())
         reach("after_commit")
         if offset is not None:
             self._store.write(self._partition, state.pending.items(), offset)
         self.positions = positions
+        times_s.append(time.perf_counter())
+        self.committed_s = time.time()
+        self._metrics.committed(self._partition, work, grouped, Spent(*(end - start for start, end in pairwise(times_s))))
         reach("after_store")
 
-    async def _send_outputs(self, producer: AIOKafkaProducer, outputs: list[Timed]) -> list[Sent]:
+    def _grouped(self, outputs: list[Timed]) -> dict[tuple[str, int], list[Record]]:
+        """Return outputs by topic and partition, in order."""
         grouped: dict[tuple[str, int], list[Record]] = defaultdict(list)
         for (topic, key, value, headers, _), timestamp_ms in outputs:
             grouped[topic, partition_of(key, self._plan.partitions_of(topic))].append(Record(key, value, headers, timestamp_ms))
-        sent = []
-        for (topic, partition), records in grouped.items():
-            sent += await send(producer, self._plan.names[topic], partition, records)
-        return sent
+        return grouped
 
     async def _send_merge(self, producer: AIOKafkaProducer, work: list[Delivery], time_ms: int) -> list[Sent]:
         """Send the order in which the blocks were taken: with it a replay is exact where topics meet."""

@@ -51,6 +51,7 @@ class Tasks(TransactionManager):
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:  # noqa: ARG002 - all of them, in Faust's protocol
         """Stop all tasks: the open transactions end before others may own them."""
+        self.app.recovery.recovered = False
         owned, self.owned = self.owned, {}
         await asyncio.gather(*(task.stop() for task in owned.values()))
 
@@ -69,7 +70,7 @@ class Tasks(TransactionManager):
         app.watchdog.offered(ASSIGNMENT)
         await self.on_partitions_revoked(revoked)
         partitions = whole_tasks(assigned, {app.plan.names[topic]: topic for topic in app.plan.steps})
-        tasks = {partition: Task(app.plan, partition, app.store, app.watchdog) for partition in partitions}
+        tasks = {partition: Task(app.plan, partition, app.store, app.watchdog, app.metrics) for partition in partitions}
         await asyncio.gather(*(task.fence() for task in tasks.values()))
         places = {TopicPartition(app.plan.names[topic], partition): (partition, topic) for partition in tasks for topic in app.plan.steps}
         control = [place for place, (_, topic) in places.items() if topic == CONTROL.name]

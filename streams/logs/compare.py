@@ -12,11 +12,12 @@ from schemas.headers import Headers, find
 from schemas.identity import partition_of
 from streams.groups import TaskGroup
 from streams.logs.files import Log
-from streams.logs.replay import Produced, source
+from streams.logs.replay import Produced, source, written_by_task
 
 UNKNOWN = "unknown source"
 ABSENT = "(absent)"
 DEAD_LETTER = topics.dead_letter("")
+INPUTS = frozenset(topic.name for topic in topics.INPUTS)
 
 
 class Record(NamedTuple):
@@ -89,7 +90,7 @@ class _Logged:
 
 
 def compare(topology: Iterable[TaskGroup], log: Log, produced: Iterable[Produced]) -> Comparison:
-    """Compare replayed outputs with the log's derived records, lane by lane in order.
+    """Compare replayed outputs with the log's derived records, lane by lane in order; what people wrote beside them is none.
 
     Where the two part, records are matched again by name (`ce_id`; dead letters by the place they come from), so that one
     absent record counts once.
@@ -100,11 +101,14 @@ def compare(topology: Iterable[TaskGroup], log: Log, produced: Iterable[Produced
         produced: the outputs of each task in its order.
     """
     counts = {topic: len(parts) for topic, parts in log.manifest.topics.items()}
-    lanes = _lanes(topology, log)
+    groups = tuple(topology)
+    readers = _readers(groups)
+    lanes = _lanes(groups, readers, log)
     comparison = Comparison()
     for name, output in produced:
         replayed = Record(None, output.key, output.value, output.headers)
-        lane = Lane(output.topic, partition_of(output.key, counts.get(output.topic, 1)), name)
+        writer = _writer(output.topic, output.headers, readers) if output.topic.endswith(DEAD_LETTER) else name
+        lane = Lane(output.topic, partition_of(output.key, counts.get(output.topic, 1)), writer)
         logged = lanes.setdefault(lane, _Logged())
         identity = _identity(lane.topic, output.headers)
         if not logged.records and not log.manifest.quiet:
@@ -146,27 +150,46 @@ def describe(difference: Difference) -> list[str]:
     return [f"{heading}: not the same bytes", *(lines or ["  the same JSON, written in other bytes"])]
 
 
-def _lanes(topology: Iterable[TaskGroup], log: Log) -> dict[Lane, _Logged]:
+def _readers(groups: tuple[TaskGroup, ...]) -> dict[str, list[str]]:
+    """Return the groups that read each topic."""
+    readers: dict[str, list[str]] = {}
+    for group in groups:
+        for topic in group.inputs:
+            readers.setdefault(topic.name, []).append(group.name)
+    return readers
+
+
+def _lanes(groups: tuple[TaskGroup, ...], readers: dict[str, list[str]], log: Log) -> dict[Lane, _Logged]:
     lanes: dict[Lane, _Logged] = {}
-    groups = tuple(topology)
-    readers = {topic.name: group.name for group in groups for topic in group.inputs}
     written = [topic.name for group in groups for topic in group.outputs]
     written += [topics.dead_letter(topic) for topic in readers]
     for topic in dict.fromkeys(written):
+        by_people = topic in INPUTS
         for partition in range(len(log.manifest.topics.get(topic, ()))):
             for block in log.read(topic, partition):
                 for offset, key, value, headers in zip(block.offsets, block.keys, block.values, block.headers, strict=True):
+                    if by_people and not written_by_task(groups, topic, headers):
+                        continue
                     lane = Lane(topic, partition, _writer(topic, headers, readers))
                     lanes.setdefault(lane, _Logged()).append(_identity(topic, headers), Record(offset, key, value, headers))
     return lanes
 
 
-def _writer(topic: str, headers: Headers, readers: dict[str, str]) -> str:
-    """Return the task that wrote a record: dead letters keep their source's own headers, so their place tells."""
+def _writer(topic: str, headers: Headers, readers: dict[str, list[str]]) -> str:
+    """Return the task that wrote a record: dead letters keep their source's own headers, so their place tells.
+
+    Several groups may read a topic, and a dead letter does not say which of them refused the record. What such a record's readers
+    wrote of one reason is a lane of its own, as those of different groups have no order.
+    """
     if not topic.endswith(DEAD_LETTER):
         return (find(headers, "ce_source") or UNKNOWN.encode()).decode(errors="replace")
-    group, partition = readers.get((find(headers, "npo_topic") or b"").decode(errors="replace")), find(headers, "npo_partition")
-    return source(group, int(partition)) if group is not None and partition is not None and partition.isdigit() else UNKNOWN
+    groups, partition = readers.get((find(headers, "npo_topic") or b"").decode(errors="replace"), []), find(headers, "npo_partition")
+    if not groups or partition is None or not partition.isdigit():
+        return UNKNOWN
+    if len(groups) == 1:
+        return source(groups[0], int(partition))
+    said = b", ".join(find(headers, name) or b"" for name in ("npo_offset", "npo_reason", "npo_detail"))
+    return f"{' or '.join(source(group, int(partition)) for group in groups)}: {said.decode(errors='replace')}"
 
 
 def _identity(topic: str, headers: Headers) -> bytes:

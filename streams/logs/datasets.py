@@ -126,8 +126,11 @@ def _arrow(one: Series, rows: npt.NDArray[np.int64]) -> bytes:
 
 
 def _interleave(series: list[Series], limit: int | None) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return entity and row of every sample in time order; at one time in the order of the entities."""
-    times = np.concatenate([one.times_ms for one in series])
+    """Return entity and row of every sample in time order, at one time in the order of the entities; files keep their order.
+
+    Where a clock was set back, and times with it, a row follows the one before it at once.
+    """
+    times = np.concatenate([np.maximum.accumulate(one.times_ms) for one in series])
     which = np.repeat(np.arange(len(series)), [len(one.times_ms) for one in series])
     rows = np.concatenate([np.arange(len(one.times_ms)) for one in series])
     order = np.argsort(times, kind="stable")[:limit]

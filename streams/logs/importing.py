@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import NamedTuple
 
-import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from msgspec import Struct
 
@@ -16,8 +15,11 @@ from schemas.errors import DecodeError, LogFileError
 from schemas.headers import Headers, event_id
 from schemas.identity import partition_of, source_name
 from schemas.settings import Deployment
+from streams.groups import TaskGroup
 from streams.logs.files import Log
+from streams.logs.precedence import decisions, read_precedence
 from streams.logs.reading import BLOCK_RECORDS, WAIT_MS, bounds, open_reader, partition_counts, require
+from streams.logs.replay import written_by_task
 from streams.logs.sending import open_sender
 
 WAIT_S = 30.0
@@ -43,24 +45,39 @@ class Original(NamedTuple):
 
 
 class Imported(Struct):
-    """What was sent, by topic; `not_found` answers were sent although their decision had not appeared in time."""
+    """What was sent, by topic.
+
+    Attributes:
+        records: Records by topic.
+        waited: Of these, held back until a decision had appeared.
+        not_found: Of these, sent although it had not appeared in time.
+        left_out: Records that tasks wrote: the deployment's own tasks write theirs.
+    """
 
     records: dict[str, int]
-    answers_waited_for: int = 0
+    waited: int = 0
     not_found: int = 0
+    left_out: int = 0
 
 
 async def import_log(
-    deployment: Deployment, log: Log, names: Iterable[str], show: Callable[[int], object], wait_s: float = WAIT_S
+    deployment: Deployment,
+    topology: Iterable[TaskGroup],
+    log: Log,
+    names: Iterable[str],
+    show: Callable[[int], object],
+    wait_s: float = WAIT_S,
 ) -> Imported:
-    """Produce the input topics of a log to a deployment, by original append time.
+    """Produce what people and other systems wrote to the input topics of a log to a deployment, by original append time.
 
-    An answer is held back until its decision is on the deployment's decision topic, or until no decision has appeared
-    for `wait_s`; one whose decision the log itself lacks is not waited for. With the same number of partitions each record
-    goes to the partition that it was in; else to that of its key, of its scope (control), or to all (global control).
+    What tasks wrote there is left out: the models that the trainer put in force, the deployment's own trainer makes again. A record
+    that came after a decision (`streams.logs.precedence`) is held back until that is on the deployment's decision topic, or until no
+    decision has appeared for `wait_s`; one whose decision the log itself lacks is not waited for. With the same number of partitions
+    each record goes to the partition that it was in; else to that of its key, of its scope (control), or to all (global control).
 
     Args:
         deployment: where to.
+        topology: the groups whose records are left out.
         log: what to send.
         names: the input topics to send.
         show: called with the number of records that were sent.
@@ -77,17 +94,20 @@ async def import_log(
     counts = await partition_counts(deployment)
     require(counts, [*names, *([topics.DECISION.name] if topics.FEEDBACK.name in names else [])], deployment)
     imported = Imported(dict.fromkeys(names, 0))
-    decided = known_decisions(log)
-    async with open_sender(deployment) as sender, watch_decisions(deployment, counts) as decisions:
+    groups, precedence = tuple(topology), read_precedence(log)
+    async with open_sender(deployment) as sender, watch_decisions(deployment, counts) as appeared:
         for record in by_append_time(log, names):
-            if record.topic == topics.FEEDBACK.name:
-                decision = _decision_of(record.value)
-                if decision is not None and decision not in decisions.seen and (decided is None or decision in decided):
-                    await sender.flush()
-                    imported.answers_waited_for += 1
-                    imported.not_found += not await decisions.wait_for(decision, wait_s)
-            else:
-                decisions.caused()
+            if written_by_task(groups, record.topic, record.headers):
+                imported.left_out += 1
+                show(1)
+                continue
+            decision = precedence.before(record.topic, record.partition, record.timestamp_ms, record.value)
+            if decision is not None and decision not in appeared.seen:
+                await sender.flush()
+                imported.waited += 1
+                imported.not_found += not await appeared.wait_for(decision, wait_s)
+            if record.topic != topics.FEEDBACK.name:
+                appeared.caused()
             for partition in targets(record, len(log.manifest.topics[record.topic]), counts[record.topic]):
                 await sender.send(record.topic, partition, record.key, record.value, record.named_headers)
                 imported.records[record.topic] += 1
@@ -155,7 +175,7 @@ class Decisions:
             while True:
                 fetched = await consumer.getmany(timeout_ms=WAIT_MS, max_records=BLOCK_RECORDS)
                 if fetched:
-                    self.seen.update(_ids(record.value for records in fetched.values() for record in records))
+                    self.seen.update(each.id for each in decisions(record.value for records in fetched.values() for record in records))
                     self._last_s = asyncio.get_running_loop().time()
                     self._arrived.set()
         except Exception as error:  # noqa: BLE001 - it is raised again where the decisions are waited for
@@ -169,50 +189,16 @@ async def watch_decisions(deployment: Deployment, counts: dict[str, int]) -> Asy
     name = topics.physical(topics.DECISION.name, deployment.topic_prefix)
     places = [TopicPartition(name, partition) for partition in range(counts.get(topics.DECISION.name, 0))]
     async with open_reader(deployment) as consumer:
-        decisions = Decisions()
+        seen = Decisions()
         consumer.assign(places)
         for place, held in (await bounds(consumer, places)).items():
             consumer.seek(place, held.first)
-        following = asyncio.create_task(decisions.follow(consumer))
+        following = asyncio.create_task(seen.follow(consumer))
         try:
-            yield decisions
+            yield seen
         finally:
             following.cancel()
             await asyncio.wait([following])
-
-
-class _Decided(Struct):
-    id: str
-
-
-class _Answered(Struct):
-    decision: str
-
-
-_DECISION = msgspec.json.Decoder(_Decided)
-_ANSWER = msgspec.json.Decoder(_Answered)
-
-
-def _ids(values: Iterable[bytes | None]) -> Iterator[str]:
-    for value in values:
-        with suppress(msgspec.DecodeError):
-            yield _DECISION.decode(value or b"").id
-
-
-def known_decisions(log: Log) -> set[str] | None:
-    """Return the decisions of a log, or None if it holds no decision topic."""
-    name = topics.DECISION.name
-    if name not in log.manifest.topics:
-        return None
-    blocks = (block for partition in range(len(log.manifest.topics[name])) for block in log.read(name, partition))
-    return {decision for block in blocks for decision in _ids(block.values)}
-
-
-def _decision_of(value: bytes | None) -> str | None:
-    try:
-        return _ANSWER.decode(value or b"").decision
-    except msgspec.DecodeError:
-        return None
 
 
 def _originals(log: Log, topic: str, partition: int) -> Iterator[Original]:

@@ -1,5 +1,6 @@
 """Bounded reads of topics: what is committed, from the first offset that is held to the end as of the start, as blocks."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import NamedTuple
@@ -39,6 +40,8 @@ async def open_reader(deployment: Deployment) -> AsyncIterator[AIOKafkaConsumer]
         fetch_max_wait_ms=WAIT_MS,
     )
     await consumer.start()
+    # A consumer that is stopped before its background task has had its first turn raises that task's cancellation.
+    await asyncio.sleep(0)
     try:
         yield consumer
     finally:

@@ -13,6 +13,7 @@ from schemas import topics
 from schemas.codecs import decode
 from schemas.errors import ReplayError
 from schemas.events import MergeStep
+from schemas.headers import Headers, find
 from schemas.settings import Settings
 from streams.engine.compute import Limits, State, compute
 from streams.groups import DEAD_LETTER_BYTES_MAX, RECORD_BYTES_MAX, TaskGroup
@@ -36,6 +37,13 @@ class Produced(NamedTuple):
 def source(group: str, partition: int) -> str:
     """Name a task as the headers of its records do (`ce_source`)."""
     return f"npo/{group}/{partition}"
+
+
+def written_by_task(groups: Iterable[TaskGroup], topic: str, headers: Headers) -> bool:
+    """Tell whether a task of the groups wrote a record of a topic: people write to some of the topics that tasks write to."""
+    name = (find(headers, "ce_source") or b"").decode(errors="replace")
+    writers = (group.name for group in groups if any(each.name == topic for each in group.outputs))
+    return any(name.startswith(f"npo/{writer}/") for writer in writers)
 
 
 def merge_key(group: str, partition: int) -> bytes:

@@ -8,25 +8,31 @@ from aiokafka import ConsumerRecord, TopicPartition
 from schemas import codecs, topics
 from schemas.errors import DecodeError
 from schemas.headers import find
+from schemas.identity import partition_of
 from schemas.settings import Deployment
+from streams.logs.deploying import NOTE
 from streams.logs.reading import WAIT_MS, bounds, open_reader, partition_counts, require
+from streams.serving.force import ABOUT_SOURCES
 
 BATCH_RECORDS = 2_000
+# People write these: their tasks refuse what stands under a key that is not its own.
+KEYED_BY_PEOPLE = frozenset({topics.MODEL.name, topics.CONTROL.name, topics.RETRAINING_COMMAND.name})
 
 
 class Told(NamedTuple):
-    """One committed event: its topic's short name, its partition, and who wrote it (`ce_source`, empty where it is not said)."""
+    """One committed event: its topic's short name, its partition, who wrote it (`ce_source`) and why; empty where it is not said."""
 
     topic: str
     partition: int
     event: Any
     source: str
+    note: str = ""
 
 
 async def follow(deployment: Deployment, names: Sequence[str], *, forever: bool = False) -> AsyncIterator[list[Told]]:
     """Read topics in batches, those of one partition in order; for ever, an empty batch says that nothing came for a while.
 
-    What cannot be decoded is left out: its readers in the pipeline have sent it to a dead-letter topic.
+    What its readers in the pipeline refuse is left out: they have sent it to a dead-letter topic.
 
     Raises:
         TopologyError: a topic does not exist.
@@ -41,13 +47,30 @@ async def follow(deployment: Deployment, names: Sequence[str], *, forever: bool 
             consumer.seek(partition, first)
         while forever or any([await consumer.position(partition) < end for partition, (_, end) in held.items()]):
             records = await consumer.getmany(timeout_ms=WAIT_MS, max_records=BATCH_RECORDS)
-            yield [told for batch in records.values() for record in batch if (told := _told(record, deployment.topic_prefix))]
+            yield [told for batch in records.values() for record in batch if (told := _told(record, deployment.topic_prefix, counts))]
 
 
-def _told(record: ConsumerRecord, prefix: str) -> Told | None:
+def why_refused(topic: str, event: Any, record: ConsumerRecord, partitions: int) -> str | None:  # noqa: ANN401 - an event of any topic
+    """Say why the tasks that read an event refuse it, or None; only of what people write: what tasks write is in its place."""
+    if topic not in KEYED_BY_PEOPLE:
+        return None
+    if event.scope is not None and partition_of(event.scope.encode(), partitions) != record.partition:
+        return "another partition than its scope's"
+    # A command takes effect where it stands: it is not its key that says its scope, and its clock does not matter.
+    if topic == topics.CONTROL.name:
+        return "no source that it is about" if event.command in ABOUT_SOURCES and not event.subject else None
+    if (record.key or b"").decode(errors="replace") != event.scope:
+        return "a key that is not its scope"
+    return "a time over an hour ahead" if event.time_ms - record.timestamp > codecs.HOUR_MS else None
+
+
+def _told(record: ConsumerRecord, prefix: str, counts: dict[str, int]) -> Told | None:
     name = topics.short(record.topic, prefix)
     try:
         event = codecs.decode(name, record.value)
     except DecodeError:
         return None
-    return Told(name, record.partition, event, (find(record.headers, "ce_source") or b"").decode(errors="replace"))
+    if why_refused(name, event, record, counts[name]):
+        return None
+    source, note = ((find(record.headers, header) or b"").decode(errors="replace") for header in ("ce_source", NOTE))
+    return Told(name, record.partition, event, source, note)

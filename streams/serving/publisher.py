@@ -19,10 +19,10 @@ from redis.exceptions import RedisError, WatchError
 
 from schemas import codecs, topics
 from schemas.errors import DecodeError, StackError
-from schemas.identity import partition_of
 from schemas.settings import Deployment
 from streams.admin import cluster_id
 from streams.logs.reading import bounds, open_reader, partition_counts, require
+from streams.serving.following import why_refused
 from streams.serving.readmodel import READ, VERSION, Changes, Entry, clear
 
 WAIT_MS = 250
@@ -112,19 +112,17 @@ class Publisher:
         return True
 
     def entry(self, record: ConsumerRecord) -> Entry | None:
-        """Decode one record; None for one that the deciding task refuses too: people and other systems write models and commands."""
+        """Decode one record; None for one that its readers in the pipeline refuse too."""
         topic = topics.short(record.topic, self.topic_prefix)
         try:
             event = codecs.decode(topic, record.value)
         except DecodeError as error:
-            log.warning("record left out", topic=topic, partition=record.partition, offset=record.offset, why=str(error))
-            return None
-        partitions = sum(partition.topic == record.topic for partition in self.partitions)
-        misplaced = event.scope is not None and partition_of(event.scope.encode(), partitions) != record.partition
-        # Derived events take their time from telemetry that has been checked.
-        ahead = topic in {"model", "control"} and event.time_ms - record.timestamp > codecs.HOUR_MS
-        if misplaced or ahead:
-            log.warning("record left out", topic=topic, partition=record.partition, offset=record.offset, misplaced=misplaced, ahead=ahead)
+            event, why = None, str(error)
+        else:
+            partitions = sum(partition.topic == record.topic for partition in self.partitions)
+            why = why_refused(topic, event, record, partitions) or ""
+        if why:
+            log.warning("record left out", topic=topic, partition=record.partition, offset=record.offset, why=why)
             return None
         return Entry(topic, record.partition, record.offset, record.value, event)
 

@@ -6,14 +6,15 @@ Every key starts with the application's name and a colon (`npo:`); `clear` remov
 |---|---|---|
 | `positions` | hash | `<topic>:<partition>` to the next offset to read; `cluster` and `version` say what the positions belong to |
 | `clock` | sorted set | scopes by their event time: the largest `time_ms` seen |
-| `scope:<scope>` | hash | counts (`surfaced`, `withheld`, `blocked`, `override`, `like`, `neutral`, `skipped`, `answered`, `overridden`) and, as JSON, the latest `past` (loss over the whole past), `window`, `thresholds`, `trust`, `model` |
+| `scope:<scope>` | hash | counts (`surfaced`, `withheld`, `blocked`, `override`, `like`, `neutral`, `skipped`, `answered`, `overridden`) and, as JSON, the latest of each kind of `LATEST`: `past` (loss over the whole past), `window`, `thresholds`, `trust`, `challenger`, `monitor`, `fidelity`, `command`, `result`, `model`, `taken`, `revoked` |
+| `results:<scope>` | sorted set | the newest 50 results of retraining, JSON, by offset |
 | `alarms:<scope>` | hash | alarms that are raised, by name, JSON |
 | `open:<scope>` | sorted set | ids of recommendations that wait for an answer, by the time they were opened |
 | `recommendation:<id>` | string | the recommendation as it stands, JSON |
 | `decision:<id>` | string | the decision, JSON |
 | `judgement:<id>` | string | the latest judgement of the decision, JSON |
 | `recommendations:<scope>`, `decisions:<scope>`, `judgements:<scope>` | sorted set | the ids of the above that are held, by the offset of their first record |
-| `control` | hash | `<scope>:<partition>`, `*` for all scopes, to what is in force there, JSON: `killed`, `frozen` and the last command |
+| `control` | hash | `<scope>:<partition>`, `*` for all scopes, to what is in force there and by whom, JSON as `Force` has it |
 
 Of recommendations, decisions and judgements each scope holds the newest 10,000 (`HELD_MAX`); later records of one that has dropped
 out change nothing. Records of one topic and partition are folded in their order; how topics and partitions interleave, and how records
@@ -29,16 +30,42 @@ from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
 from schemas import codecs
-from schemas.alignment import Alarm, LossWindow, ThresholdTable, TrustSummary
-from schemas.events import Command, Control, Decision, Judgement, Life, Model, Recommendation
+from schemas.alignment import (
+    Alarm,
+    ChallengerWindow,
+    Fidelity,
+    LossWindow,
+    ModelTaken,
+    MonitorDecision,
+    RetrainingCommand,
+    RetrainingResult,
+    SourceRevoked,
+    ThresholdTable,
+    TrustSummary,
+)
+from schemas.events import Control, Decision, Judgement, Life, Model, Recommendation
+from streams.serving.following import KEYED_BY_PEOPLE
+from streams.serving.force import ALL_SCOPES, Force
 from streams.serving.tally import WHOLE_PAST, is_open, standing_counts
 
 # Counts one up with every change of keys or meanings: a read model of another version is rebuilt.
-VERSION = b"1"
-HELD_MAX = 10_000
-READ = ("recommendation", "decision", "judgement", "alignment", "model", "control")
+VERSION = b"2"
+HELD_MAX, RESULTS_MAX = 10_000, 50
+READ = ("recommendation", "decision", "judgement", "alignment", "retraining-command", "retraining-result", "model", "control")
 HOLDING = {"recommendation", "decision", "judgement"}
-ALL_SCOPES = "*"
+# Of these a scope's hash has the latest, under this name; a loss window has two.
+LATEST: dict[type, str] = {
+    ThresholdTable: "thresholds",
+    TrustSummary: "trust",
+    ChallengerWindow: "challenger",
+    MonitorDecision: "monitor",
+    Fidelity: "fidelity",
+    RetrainingCommand: "command",
+    RetrainingResult: "result",
+    Model: "model",
+    ModelTaken: "taken",
+    SourceRevoked: "revoked",
+}
 SCAN_COUNT = 1_000
 
 
@@ -50,29 +77,6 @@ class Entry(NamedTuple):
     offset: int
     value: bytes
     event: Any
-
-
-class Force(msgspec.Struct):
-    """What is in force in one scope, or in all, as one partition was told."""
-
-    killed: bool = False
-    frozen: bool = False
-    command: str = ""
-    by: str = ""
-    reason: str = ""
-    time_ms: int = 0
-
-    def after(self, control: Control) -> "Force":
-        """Return what is in force after a command; `resume` undoes kill and freeze."""
-        resumed = control.command is Command.RESUME
-        return Force(
-            killed=not resumed and (self.killed or control.command is Command.KILL),
-            frozen=not resumed and (self.frozen or control.command is Command.FREEZE),
-            command=control.command.value,
-            by=control.by,
-            reason=control.reason,
-            time_ms=control.time_ms,
-        )
 
 
 @dataclass
@@ -90,20 +94,24 @@ class Changes:
     Attributes:
         prefix: What every key starts with, without the colon.
         held_max: How many recommendations, decisions and judgements each scope holds.
+        results_max: How many results of retraining each scope holds.
         strings: New values by key; None deletes.
         fields: New values of hashes by key and field; None deletes.
         counts: What to add to counts, by scope and name.
         members: New scores of sorted sets by key and member; None removes.
         clocks: Largest event time of the batch by scope.
+        results: Results of retraining, with their offsets, by scope.
     """
 
     prefix: str
     held_max: int = HELD_MAX
+    results_max: int = RESULTS_MAX
     strings: dict[str, bytes | None] = field(default_factory=dict)
     fields: dict[tuple[str, str], bytes | None] = field(default_factory=dict)
     counts: dict[str, Counter[str]] = field(default_factory=dict)
     members: dict[tuple[str, str], float | None] = field(default_factory=dict)
     clocks: dict[str, int] = field(default_factory=dict)
+    results: dict[str, dict[bytes, int]] = field(default_factory=dict)
     _strings_before: dict[str, bytes | None] = field(default_factory=dict)
     _fields_before: dict[tuple[str, str], bytes | None] = field(default_factory=dict)
     _held: dict[str, Held] = field(default_factory=dict)
@@ -129,7 +137,8 @@ class Changes:
     def fold(self, entry: Entry) -> None:
         """Fold one record in."""
         event = entry.event
-        if entry.topic not in {"control", "model"}:
+        # What people write has their own clock's time.
+        if entry.topic not in KEYED_BY_PEOPLE:
             self.clocks[event.scope] = max(self.clocks.get(event.scope, 0), event.time_ms)
         match event:
             case Recommendation() | Decision() | Judgement():
@@ -138,17 +147,15 @@ class Changes:
                 self.fields[self.key("alarms", event.scope), event.name] = entry.value if event.raised else None
             case LossWindow():
                 self.fields[self.key("scope", event.scope), "past" if event.window == WHOLE_PAST else "window"] = entry.value
-            case ThresholdTable():
-                self.fields[self.key("scope", event.scope), "thresholds"] = entry.value
-            case TrustSummary():
-                self.fields[self.key("scope", event.scope), "trust"] = entry.value
-            case Model():
-                self.fields[self.key("scope", event.scope), "model"] = entry.value
             case Control():
                 place = self.force_place(entry)
                 before = self.fields.get(place, self._fields_before.get(place))
                 force = msgspec.json.decode(before, type=Force) if before else Force()
                 self.fields[place] = msgspec.json.encode(force.after(event))
+            case _:
+                self.fields[self.key("scope", event.scope), LATEST[type(event)]] = entry.value
+        if isinstance(event, RetrainingResult):
+            self.results.setdefault(event.scope, {})[entry.value] = entry.offset
 
     def write(self, pipe: Pipeline) -> None:
         """Queue the changes."""
@@ -162,6 +169,9 @@ class Changes:
             for name, change in counts.items():
                 # Also by 0: which counts exist must not depend on how records were cut into batches.
                 pipe.hincrby(self.key("scope", scope), name, change)
+        for scope, results in self.results.items():
+            pipe.zadd(self.key("results", scope), results)
+            pipe.zremrangebyrank(self.key("results", scope), 0, -self.results_max - 1)
         if self.clocks:
             pipe.zadd(self.key("clock"), self.clocks, gt=True)
 

@@ -5,15 +5,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from schemas.alignment import Alarm, LossWindow
+from msgspec import Struct, to_builtins
+
+from schemas.alignment import Alarm, Fidelity, LossWindow, ModelTaken, MonitorDecision, RetrainingResult, TrustSummary
 from schemas.events import Answer, Decision, Heartbeat, Life, Recommendation, Scenario, StandingAnswer, Status
 
 # What `Tally` reads; the records of other topics change nothing.
-TALLIED = ("scenario", "decision", "recommendation", "alignment")
+TALLIED = ("scenario", "decision", "recommendation", "alignment", "retraining-result")
 WHOLE_PAST = -1
 SKIPPED = "skipped"
 ANSWERED = "answered"
 OVERRIDDEN = "overridden"
+ADOPTED, REFUSED = "adopted", "refused"
+INITIAL = "initial"
 ANSWER_COUNTS = (Answer.OVERRIDE.value, Answer.LIKE.value, Answer.NEUTRAL.value, SKIPPED, ANSWERED, OVERRIDDEN)
 
 
@@ -24,8 +28,12 @@ def answer_kinds(answers: Iterable[StandingAnswer]) -> Counter[str]:
 
 def is_open(recommendation: Recommendation) -> bool:
     """Tell whether a recommendation waits for an answer: not closed, not cleared, and no answer stands."""
-    ended = recommendation.late or recommendation.life in {Life.CLEARED, Life.EXPIRED}
-    return not ended and not answer_kinds(recommendation.answers)
+    return is_answerable(recommendation) and recommendation.life is not Life.CLEARED
+
+
+def is_answerable(recommendation: Recommendation) -> bool:
+    """Tell whether a recommendation has no answer and can still get one in time: cleared ones too."""
+    return not recommendation.late and recommendation.life is not Life.EXPIRED and not answer_kinds(recommendation.answers)
 
 
 def standing_counts(recommendation: Recommendation | None) -> Counter[str]:
@@ -45,6 +53,32 @@ def standing_counts(recommendation: Recommendation | None) -> Counter[str]:
     return counts
 
 
+class Retraining(Struct, frozen=True):
+    """What came of one retraining command: costs per scenario saved (`difference`) with its standard error, None where not evaluated."""
+
+    time_ms: int
+    window: int
+    status: str
+    reason: str
+    model: str | None
+    difference: float | None
+    standard_error: float | None
+
+
+def retraining_of(result: RetrainingResult) -> Retraining:
+    """Return what a result of retraining brought, without its model."""
+    model, evaluation = result.model, result.evaluation
+    return Retraining(
+        time_ms=result.time_ms,
+        window=result.window,
+        status=result.status,
+        reason=result.reason,
+        model=model.id if model else None,
+        difference=evaluation.difference if evaluation else None,
+        standard_error=evaluation.standard_error if evaluation else None,
+    )
+
+
 @dataclass
 class ScopeTally:
     """The numbers of one scope, or of several together.
@@ -59,6 +93,11 @@ class ScopeTally:
         past: Alignment loss over the whole past, as last published.
         latest: Alignment loss of the latest window, as last published.
         alarms: Alarms that are raised, by name.
+        model: The model that the decider has taken up last.
+        retrainings: What came of each retraining command, in their order.
+        monitored: What the meta-monitor did last, and why.
+        fidelity: The meta-monitor against hindsight, as last published.
+        quarantined: Sources that are in quarantine, as last published.
     """
 
     clock_ms: int = 0
@@ -70,6 +109,11 @@ class ScopeTally:
     past: LossWindow | None = None
     latest: LossWindow | None = None
     alarms: dict[str, str] = field(default_factory=dict)
+    model: str = INITIAL
+    retrainings: list[Retraining] = field(default_factory=list)
+    monitored: MonitorDecision | None = None
+    fidelity: Fidelity | None = None
+    quarantined: tuple[str, ...] = ()
 
     @property
     def surfaced(self) -> int:
@@ -85,6 +129,16 @@ class ScopeTally:
     def blocked(self) -> int:
         """Decisions that the safety policy blocked."""
         return self.decisions[Status.BLOCKED.value]
+
+    @property
+    def adopted(self) -> list[Retraining]:
+        """Retrainings whose model came into force."""
+        return [retraining for retraining in self.retrainings if retraining.status == ADOPTED]
+
+    @property
+    def refused(self) -> list[Retraining]:
+        """Retrainings whose model did not come into force."""
+        return [retraining for retraining in self.retrainings if retraining.status == REFUSED]
 
     @property
     def override_rates(self) -> dict[str, float | None]:
@@ -112,6 +166,10 @@ class ScopeTally:
             "open": sorted(self.open),
             "loss": None if loss is None else {"window": loss.window, "loss": loss.loss, "low": loss.loss_low, "high": loss.loss_high},
             "alarms": self.alarms,
+            "model": self.model,
+            "retrainings": to_builtins(self.retrainings),
+            "fidelity": None if self.fidelity is None else self.fidelity.fidelity,
+            "quarantined": list(self.quarantined),
         }
 
 
@@ -147,17 +205,13 @@ class Tally:
                 scope.decisions[event.status.value] += 1
             case Recommendation():
                 self._add_recommendation(scope, event)
-            case LossWindow(window=window) if window == WHOLE_PAST:
-                scope.past = event
-            case LossWindow():
-                scope.latest = event
-            case Alarm():
-                scope.alarms.pop(event.name, None)
-                if event.raised:
-                    scope.alarms[event.name] = event.detail
+            case RetrainingResult():
+                scope.retrainings.append(retraining_of(event))
+            case _:
+                self._add_alignment(scope, event)
 
     def total(self) -> ScopeTally:
-        """Return the sums over all scopes; loss and alarms belong to a scope and are left out."""
+        """Return the sums over all scopes; loss, alarms and models belong to a scope and are left out."""
         total = ScopeTally()
         for scope in self.scopes.values():
             total.clock_ms = max(total.clock_ms, scope.clock_ms)
@@ -181,3 +235,22 @@ class Tally:
         # What has expired may only be answered late, so it need not be remembered.
         if after.life is Life.EXPIRED:
             self._recommendations.pop(after.id, None)
+
+    def _add_alignment(self, scope: ScopeTally, event: Any) -> None:  # noqa: ANN401 - any event of the alignment topic
+        match event:
+            case LossWindow(window=window) if window == WHOLE_PAST:
+                scope.past = event
+            case LossWindow():
+                scope.latest = event
+            case Alarm():
+                scope.alarms.pop(event.name, None)
+                if event.raised:
+                    scope.alarms[event.name] = event.detail
+            case ModelTaken():
+                scope.model = event.model
+            case MonitorDecision():
+                scope.monitored = event
+            case Fidelity():
+                scope.fidelity = event
+            case TrustSummary():
+                scope.quarantined = tuple(source.source for source in event.sources if source.quarantined)

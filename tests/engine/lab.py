@@ -3,14 +3,17 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 import rocksdict
@@ -70,6 +73,36 @@ class Worker:
         """What it has logged."""
         return self.log.read_text(errors="replace")
 
+    def ask(self, path: str) -> tuple[int, str]:
+        """Ask its health server, once it listens; return status and body. Status 0 where nobody answers."""
+        port = re.findall(r"health .*port=(\d+)", self.said())
+        if not port:
+            return 0, ""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port[0]}{path}", timeout=PATIENCE_S) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def checks(self, path: str = "/readyz") -> dict[str, Any]:
+        """The checks of one of its reports by name, empty where nobody answers."""
+        _, body = self.ask(path)
+        checks: dict[str, Any] = json.loads(body)["checks"] if body else {}
+        return checks
+
+    def numbers(self) -> dict[str, float]:
+        """Its metrics, by name and labels as Prometheus writes them."""
+        _, body = self.ask("/metrics")
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in body.splitlines() if line[:1] != "#")}
+
+    def total(self, name: str, **labels: str) -> float:
+        """The sum of a metric over all labels but these."""
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        return sum(value for full, value in self.numbers().items() if full.startswith(f"{name}{{") and all(one in full for one in wanted))
+
 
 class Lab:
     """One test's own topics and workers on a shared broker."""
@@ -98,9 +131,9 @@ class Lab:
         """The broker's name of a topic."""
         return physical(topic, self.prefix)
 
-    async def create_topics(self) -> None:
+    async def create_topics(self, partitions: int = PARTITIONS) -> None:
         """Create all topics of the topology."""
-        plans = plan_topics(self.topology, PARTITIONS, application=self.application, prefix=self.prefix, keep=True)
+        plans = plan_topics(self.topology, partitions, application=self.application, prefix=self.prefix, keep=True)
         admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
         await admin.start()
         try:

@@ -14,6 +14,7 @@ from schemas.errors import PositionError, TopologyError
 from streams.engine.broker import TopicFacts, check_positions
 from streams.engine.fetch import BLOCK_RECORDS_MAX, Delivery
 from streams.engine.liveness import Watchdog
+from streams.engine.metrics import Metrics
 from streams.engine.plan import Plan, check_partitions
 from streams.engine.task import Task
 from streams.engine.transactions import whole_tasks
@@ -33,7 +34,7 @@ def new_task(control_due: int = 0, **positions: int) -> Task:
     """A task at these positions that nobody runs."""
     plan: Any = SimpleNamespace(application="test")
     store: Any = None
-    task = Task(plan, 0, store, Watchdog(60))
+    task = Task(plan, 0, store, Watchdog(60), Metrics("test", ""))
     task.positions = {"alpha": 0, "beta": 0, "control": 0} | positions
     task._control_due = control_due
     return task

@@ -2,11 +2,15 @@
 
 import re
 import signal
+from functools import partial
 
 import psutil
 
 from streams.engine.liveness import EXIT_FAULT
 from tests.engine.lab import PARTITIONS, Lab, Worker, mixed_records, until
+
+# On a busy machine a worker may be silent for longer than the other tests allow, and its tasks go to and fro.
+PATIENT = {"NPO_SESSION_TIMEOUT_S": "4.0"}
 
 
 def tasks_of(worker: Worker) -> set[int]:
@@ -23,14 +27,14 @@ async def reassigned(worker: Worker, before: int) -> None:
 async def test_workers_share_tasks_and_take_over(lab: Lab) -> None:
     """Two workers share the tasks; when one is killed, a third takes its part; all is written once, and nobody listens on a port."""
     await lab.write(mixed_records(400))
-    first, second = lab.start(home="first"), lab.start(home="second")
-    await until(lambda: tasks_of(first) and tasks_of(second) and tasks_of(first) | tasks_of(second) == set(range(PARTITIONS)))
-    assert tasks_of(first).isdisjoint(tasks_of(second))
+    first, second = lab.start(home="first", **PATIENT), lab.start(home="second", **PATIENT)
+    # On a busy machine the second may have all of them for a moment.
+    await until(lambda: all(map(tasks_of, (first, second))) and sorted([*tasks_of(first), *tasks_of(second)]) == list(range(PARTITIONS)))
     assert not [connection for connection in psutil.Process(first.process.pid).net_connections() if connection.status == psutil.CONN_LISTEN]
     await lab.drained(first, second)
     await lab.write(mixed_records(400, ("alpha", "beta", "control")))
     first.kill()
-    third = lab.start(home="third")
+    third = lab.start(home="third", **PATIENT)
     await until(lambda: tasks_of(third) and tasks_of(second) | tasks_of(third) == set(range(PARTITIONS)))
     await lab.drained(second, third)
     assert [worker.end() for worker in (second, third)] == [0, 0]
@@ -40,14 +44,16 @@ async def test_workers_share_tasks_and_take_over(lab: Lab) -> None:
 async def test_what_arrives_with_a_rebalance_is_taken_with_it(lab: Lab) -> None:
     """A record for each task and topic, sent at the moment a worker has its new tasks, is taken without another one to follow it."""
     await lab.write(mixed_records(60, ("alpha", "beta", "control")))
-    stays = lab.start(home="stays")
+    stays = lab.start(home="stays", **PATIENT)
     await lab.drained(stays)
     for round_number in range(2):
         assignments = stays.said().count("tasks assigned")
-        comes = lab.start(home=f"comes-{round_number}")
+        comes = lab.start(home=f"comes-{round_number}", **PATIENT)
         await reassigned(stays, assignments)
         await lab.write([(topic, b"key-%d" % key, b"value") for topic in ("alpha", "beta", "control") for key in range(16)])
         await lab.drained(stays)
+        # A machine that is busy may have reassigned before the other was there.
+        await until(partial(tasks_of, comes))
         assignments = stays.said().count("tasks assigned")
         assert comes.end() == 0
         await reassigned(stays, assignments)

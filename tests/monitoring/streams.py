@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 from msgspec import Struct
 
 from agents.monitoring.monitor import monitor
@@ -29,6 +30,7 @@ SCOPE = "shop"
 SETTINGS = settings_with()
 TOPICS = ("alignment", "retraining-result")
 Entry = tuple[str, Struct | bytes]
+Series = Sequence[float] | npt.NDArray[np.float64]
 UNKNOWN = Rate(0, 0, 0.0, 1.0)
 BETTER = OffPolicy(400, 250.0, 0.0, 0.4, 0.3, 0.1, 0.02)
 NO_BETTER = OffPolicy(400, 250.0, 0.0, 0.4, 0.39, 0.01, 0.02)
@@ -177,7 +179,7 @@ def seen(
     return Window(window, at(window), in_force, first, None, fitted, 100, cost, None, costs)
 
 
-def behaviours(*, overrides: Sequence[float] = (), loss: Sequence[float] = (), reward: Sequence[float] = ()) -> list[Behaviour]:
+def behaviours(*, overrides: Series = (), loss: Series = (), reward: Series = ()) -> list[Behaviour]:
     """Windows of the decider in which these change and everything else stands still."""
     count = max(len(overrides), len(loss), len(reward))
     columns = [series if len(series) else np.full(count, 0.1) for series in (overrides, loss, reward)]

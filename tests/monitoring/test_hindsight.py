@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from agents.monitoring.hindsight import Path, as_it_was, cheapest, cost_of, fidelity, price_of
 from agents.monitoring.rows import Window
 from schemas.alignment import Fidelity
-from tests.monitoring.streams import Folded, challenger, result, seen, settings_with
+from tests.deciding.logs import settings_with
+from tests.monitoring.streams import Folded, challenger, result, seen
 
 WINDOWS = st.integers(1, 6)
 
@@ -137,6 +138,13 @@ def test_fidelity_is_the_best_matching(case: tuple[int, set[int], set[int]]) -> 
     assert value == pytest.approx(1 - unmatched / (count - 1))
     assert 0 <= value <= 1
     assert fidelity(list(range(count)), ideal, ideal) == 1
+
+
+def test_an_unknown_cost_is_the_worst_that_is_known() -> None:
+    """A model of which a window tells nothing is never better than one it tells of; the one in force costs what it cost."""
+    window = seen(3, {"a": 5.0, "b": 9.0}, in_force="m", cost_in_force=7.0)
+    assert [cost_of(window, model) for model in ("a", "b", "m", "older")] == [5.0, 9.0, 7.0, 9.0]
+    assert cost_of(seen(3, {}, in_force="m", cost_in_force=7.0), "older") == 7.0
 
 
 def test_two_windows_away_is_not_near() -> None:

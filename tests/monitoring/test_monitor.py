@@ -11,8 +11,10 @@ from agents.monitoring.monitor import INITIAL
 from agents.monitoring.rows import HISTORY_WINDOWS, WAITING_MAX
 from agents.monitoring.rules import COOLDOWN_WINDOWS, MONITORS, SLACK
 from agents.training.commands import SAMPLE_SIZE_LEAST
+from agents.training.turn import HISTORY_WINDOWS as EXAMPLE_WINDOWS
 from schemas.alignment import Alarm, ChallengerWindow, Fidelity, MonitorDecision, OffPolicy, RetrainingCommand
 from schemas.settings import Profile, ScopeSettings
+from tests.deciding.logs import settings_with
 from tests.monitoring.streams import (
     BETTER,
     NO_BETTER,
@@ -26,7 +28,6 @@ from tests.monitoring.streams import (
     command_of,
     loss,
     result,
-    settings_with,
 )
 
 PRICE = SETTINGS.profile.retraining_price
@@ -136,6 +137,24 @@ def test_too_little_evidence_is_waited_for() -> None:
     assert "holds 240 of 400 judgements" in decisions(folded)[1].reason
 
 
+def test_what_the_trainer_has_forgotten_is_not_waited_with() -> None:
+    """In a scope too quiet for the trainer, a command follows only once all that it could use is new, not one every window."""
+    evaluation = msgspec.structs.replace(NO_BETTER, judged=100, effective_sample_size=10.0)
+    log = [entry for window in range(30) for entry in (challenger(window, 130), result(window, evaluation))]
+    folded = Folded().run(log)
+    assert folded.commanded() == [0, EXAMPLE_WINDOWS, 2 * EXAMPLE_WINDOWS, 3 * EXAMPLE_WINDOWS]
+    assert "holds 840 of 1000 judgements" in decisions(folded)[EXAMPLE_WINDOWS - 1].reason
+
+
+def test_an_old_command_without_a_result_harms_nothing() -> None:
+    """A command that was never answered holds the others back, and leaves the fidelity of the windows that are at hand."""
+    folded = Folded().run([challenger(window, 130) for window in range(HISTORY_WINDOWS + 5)])
+    last = folded.events("alignment", Fidelity)[-1]
+    assert not folded.dead()
+    assert folded.commanded() == [0]
+    assert (last.first_window, last.commanded) == (5, ())
+
+
 def test_the_bound_of_the_evidence_is_the_trainers() -> None:
     """At the trainer's least effective sample size a challenger that is no better settles the evidence; just under it, it does not."""
     for size, commands in ((SAMPLE_SIZE_LEAST, [0]), (SAMPLE_SIZE_LEAST - 0.1, [0, 1])):
@@ -158,13 +177,12 @@ def test_what_comes_twice_changes_nothing(name: str, data: st.DataObject) -> Non
     """Any record delivered again, at once or later, writes nothing and leaves the rows as they are."""
     log: list[Entry] = []
     for window in range(8):
-        log += [loss(window, 0.5), challenger(window, 130 if window % 2 else 90), result(window, adopted=window > 3)]
+        log += [loss(window, 0.5), challenger(window, 130), result(window, NO_BETTER, adopted=window > 3)]
     settings = settings_with(monitor=name)
     place = data.draw(st.integers(0, len(log) - 1))
     again = data.draw(st.integers(place + 1, len(log)))
     plain, twice = Folded(settings).run(log), Folded(settings).run([*log[:again], log[place], *log[again:]])
     assert twice.rows == plain.rows
-    assert [output.headers for output in twice.outputs] != []
     # Positions tell of the record that came again; nothing else may.
     for topic in ("alignment", "retraining-command"):
         before, after = plain.events(topic), twice.events(topic)

@@ -15,6 +15,7 @@ from schemas.alignment import Alarm, Fidelity, MonitorDecision, TrustSummary
 from schemas.errors import RowError
 from schemas.events import BudgetState
 from schemas.settings import Settings
+from tests.deciding.logs import settings_with
 from tests.monitoring.streams import (
     BETTER,
     NO_BETTER,
@@ -27,7 +28,6 @@ from tests.monitoring.streams import (
     command_of,
     loss,
     result,
-    settings_with,
     thresholds,
     without_positions,
 )

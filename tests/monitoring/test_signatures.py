@@ -19,6 +19,7 @@ from agents.monitoring.signatures import (
 )
 from schemas.alignment import Alarm
 from schemas.settings import ScopeSettings
+from tests.deciding.logs import settings_with
 from tests.monitoring.streams import (
     SCOPE,
     Entry,
@@ -27,7 +28,6 @@ from tests.monitoring.streams import (
     challenger,
     loss,
     result,
-    settings_with,
     thresholds,
 )
 
@@ -127,7 +127,7 @@ def alarms(log: list[Entry], name: str, **profile: object) -> list[tuple[int, bo
     return [(round((event.time_ms - events[0].time_ms) / 3_600_000), event.raised) for event in events if event.name == name]
 
 
-def decider(windows: int, start: int = 0, best: float | None = None, **changed: object) -> list[Entry]:
+def decider(windows: int, start: int = 0, best: float | None = None, **changed: int) -> list[Entry]:
     """Some windows of the decider, each with its threshold table."""
     return [entry for window in range(start, start + windows) for entry in (loss(window, **changed), thresholds(window, best))]
 
@@ -185,6 +185,16 @@ def test_retraining_without_end() -> None:
     assert events[0].detail.startswith("4 retrainings")
     free = [entry for window in range(30) for entry in (challenger(window, 200, 100, model="initial"), result(window))]
     assert Folded(settings).run(free).events("alignment", Alarm) == []
+
+
+def test_an_alarm_goes_later_than_it_comes() -> None:
+    """Between half of its bound and the bound, a CUSUM keeps its alarm and raises none."""
+    steady = [0.1, 0.2] * 10
+    between = behaviours(overrides=[*steady, 0.31, 0.31], loss=[*steady, 0.3], reward=[*steady, 0.3])
+    assert not overrides_rise(between, 1.0).shows
+    assert overrides_rise(between, BACK).shows
+    assert not reward_and_loss_rise(between, 1.0).shows
+    assert reward_and_loss_rise(between, BACK).shows
 
 
 def test_stuck_needs_three_windows() -> None:

@@ -13,7 +13,7 @@ from schemas.identity import derived_name, partition_of
 from schemas.settings import Settings
 from streams.logs.compare import Comparison, compare, describe
 from streams.logs.files import Log, open_log
-from streams.logs.replay import replay
+from streams.logs.replay import replay, written_by_task
 from streams.topology import TOPOLOGY
 from tests.deciding.logs import PAPER_FIELDS, settings_with
 from tests.encoding.telemetry import messy
@@ -21,7 +21,7 @@ from tests.replay.simulation import APPENDED_MS, Topics, append, empty, memory_l
 
 PARTITIONS = 2
 ANSWERS = 1_200
-ENCODING, DECIDING = TOPOLOGY
+ENCODING, DECIDING, *SECOND_LOOP = TOPOLOGY
 INPUTS = ("telemetry", "feedback", "outcome", "control", "model")
 
 
@@ -49,14 +49,14 @@ def operate(held: Topics, draw: np.random.Generator) -> None:
 
 
 def deployment(settings: Settings, seed: int = 3) -> Topics:
-    """All topics of a deployment that has run: encoded, operated, decided."""
-    held: Topics = {topic: [empty(topic, partition) for partition in range(PARTITIONS)] for topic in INPUTS}
+    """All topics of a deployment that has run: encoded, operated, decided, and what the second loop makes of it."""
+    held: Topics = {topic: [empty(topic, partition) for partition in range(PARTITIONS)] for topic in (*INPUTS, "retraining-command")}
     for record in messy(seed, count=500):
         place = partition_of(record.key or b"", PARTITIONS)
         append(held, "telemetry", place, (record.appended_ms, record.key, record.value, record.headers), gap=len(record.headers))
     held = simulate((ENCODING,), held, settings, seed, block_records=300)
     operate(held, np.random.default_rng(seed))
-    return simulate((DECIDING,), held, settings, seed, block_records=20)
+    return simulate((DECIDING, *SECOND_LOOP), held, settings, seed, block_records=20)
 
 
 def check(log: Log) -> Comparison:
@@ -73,7 +73,8 @@ def test_a_whole_log_replays_to_the_same_bytes(profile: dict[str, object], tmp_p
     result = check(open_log(tmp_path))
     assert result.equal, result.first and describe(result.first)
     inputs = {*INPUTS, "merge"}
-    assert result.compared == sum(len(block.offsets) for topic, blocks in held.items() if topic not in inputs for block in blocks)
+    trained = sum(written_by_task(TOPOLOGY, "model", headers) for block in held["model"] for headers in block.headers)
+    assert result.compared == trained + sum(len(block.offsets) for topic, blocks in held.items() if topic not in inputs for block in blocks)
     assert sum(len(block.offsets) for block in held["feedback"]) >= 1_000
     for topic in ("scenario", "decision", "recommendation", "judgement", "alignment", "telemetry.dlq", "feedback.dlq"):
         assert any(block.offsets for block in held[topic]), topic
