@@ -32,7 +32,7 @@ PARTITIONS = 2
 SCOPES = ("shop", "bank")
 START_MS = 1_577_836_800_000
 MINUTE_MS = 60_000
-WINDOW, WINDOWS, TURN = 60, 14, 7
+WINDOW, WINDOWS, TURN = 60, 9, 5
 # Scenarios are sent here as an encoder would.
 FROM_SCENARIOS_ON = TOPOLOGY[1:]
 
@@ -47,9 +47,9 @@ def scenario(scope: str, number: int, x: float) -> Scenario:
     )  # fmt: skip
 
 
-async def send_window(sender: Sender, scope: str, window: int, draw: np.random.Generator) -> None:
-    """Send a window of scenarios, with outcomes on nearly all of them; what x tells turns round in mid-stream."""
-    key, place = scope.encode(), partition_of(scope.encode(), PARTITIONS)
+async def send_scenarios(sender: Sender, scope: str, window: int, draw: np.random.Generator) -> list[Outcome]:
+    """Send a window of scenarios; return outcomes on nearly all of them, which say that what x tells turns round in mid-stream."""
+    key, place, outcomes = scope.encode(), partition_of(scope.encode(), PARTITIONS), []
     for number in range(window * WINDOW, (window + 1) * WINDOW):
         x = float(draw.standard_normal())
         wanted = draw.random() < expit(1.5 + (-4 if window >= TURN else 4) * x)
@@ -57,12 +57,18 @@ async def send_window(sender: Sender, scope: str, window: int, draw: np.random.G
         await sender.send("scenario", place, key, encode(event), (("ce_id", event.id.encode()),))
         if draw.random() < 0.9:
             verdict = Verdict.INCIDENT if wanted else Verdict.NONE
-            told = Outcome(event.entity, event.time_ms, event.time_ms + MINUTE_MS, verdict, event.time_ms + MINUTE_MS, "review")
-            await sender.send("outcome", place, key, encode(told), (("ce_id", f"told-{event.id}".encode()),))
+            outcomes.append(Outcome(event.entity, event.time_ms, event.time_ms + MINUTE_MS, verdict, event.time_ms + MINUTE_MS, "review"))
     if window == WINDOWS - 2:
         given = Model("given", scope, START_MS, 0.0, {"x": 1.0}, origin="rollback", by="ana")
         await sender.send("model", place, key, encode(given), ())
-    await sender.push()
+    return outcomes
+
+
+async def send_outcomes(sender: Sender, scope: str, outcomes: list[Outcome]) -> None:
+    """Send outcomes."""
+    for outcome in outcomes:
+        name = f"told-{scope}-{outcome.entity}".encode()
+        await sender.send("outcome", partition_of(scope.encode(), PARTITIONS), scope.encode(), encode(outcome), (("ce_id", name),))
 
 
 def read(log: Log, topic: str) -> list[Any]:
@@ -76,11 +82,14 @@ async def drive(deployment: Deployment, directory: Path) -> None:
     draws = [np.random.default_rng(number) for number in range(len(SCOPES))]
     async with open_sender(deployment) as sender:
         for window in range(WINDOWS):
-            for scope, draw in zip(SCOPES, draws, strict=True):
-                await send_window(sender, scope, window, draw)
-            if window % 4:
-                await asyncio.sleep(0.2)
-                kill(deployment, ("training", "monitoring", "deciding")[window % 3] + f"-{1 + window % 2}")
+            told = [await send_scenarios(sender, scope, window, draw) for scope, draw in zip(SCOPES, draws, strict=True)]
+            await sender.flush()
+            await settled(deployment)
+            for scope, outcomes in zip(SCOPES, told, strict=True):
+                await send_outcomes(sender, scope, outcomes)
+            await sender.flush()
+            if window % 3:
+                kill(deployment, ("training", "monitoring", "deciding")[window // 2 % 3] + f"-{1 + window % 2}")
             await settled(deployment)
     await export_log(deployment, load_settings(deployment), TOPOLOGY, directory, lambda *_: None)
 
@@ -102,7 +111,7 @@ async def settled(deployment: Deployment) -> None:
             states = await group_states(deployment, admin, TOPOLOGY)
             await count_behind(deployment, admin, TOPOLOGY, states)
             quiet = 0 if any(state.behind for state in states) else quiet + 1
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.1)
 
 
 @pytest.fixture(scope="module")
