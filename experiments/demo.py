@@ -19,7 +19,7 @@ from experiments import picture, screen
 from experiments.feed import Feed, send
 from experiments.operators import Behaviour
 from experiments.watching import Watch, watch
-from experiments.world import DAY_MS, FROZEN_SCOPE, MINUTE_MS, SCOPE, STEP_MS, World
+from experiments.world import DAY_MS, FROZEN_SCOPE, MINUTE_MS, SCOPE, START_MS, STEP_MS, World
 from schemas.errors import StackError
 from schemas.settings import DEPLOY, Catalogue, Deployment, Profile, read_yaml
 from streams.embedded import Child, start_child
@@ -44,7 +44,7 @@ class Plan(msgspec.Struct, frozen=True):
     window_scenarios: int
 
 
-LONG, SHORT = Plan(118, 200), Plan(22, 60)
+LONG, SHORT = Plan(118, 200), Plan(20, 60)
 
 
 def demo(*, short: bool = False, seed: int = 0, json: bool = False) -> int:
@@ -140,7 +140,7 @@ def _report(console: Console, feed: Feed, seen: Watch, home: Path, *, json: bool
     courses = list(seen.courses.values())
     world, error = feed.world, Behaviour().error
     title = f"Simulated servers, faults and operators: 2 × {world.servers} servers, {world.busy_h / 24:.1f} days, with learning and without"
-    picture.draw(courses, world.busy_ms, error, title, home / "run.png")
+    picture.draw(courses, world.busy_ms, world.turn_ms, error, title, home / "run.png")
     numbers = {
         "simulated": True,
         "seed": world.seed,
@@ -149,6 +149,7 @@ def _report(console: Console, feed: Feed, seen: Watch, home: Path, *, json: bool
         "settled": seen.settled,
         "dead_letters": dict(seen.dead),
         "scopes": {name: tally.as_json() for name, tally in seen.tally.scopes.items()},
+        "retrainings": {name: _retrainings(seen, name) for name in seen.courses},
         "sentences": [picture.overrides_sentence(courses), picture.loss_sentence(courses)],
     }
     written = msgspec.json.format(msgspec.json.encode(numbers))
@@ -158,10 +159,28 @@ def _report(console: Console, feed: Feed, seen: Watch, home: Path, *, json: bool
         return
     console.print(screen.last(seen))
     console.print()
+    console.print(screen.retrainings(seen, world.busy_ms))
+    console.print()
     for sentence in screen.sentences(feed, seen, courses):
         console.print(f"- {sentence}", highlight=False)
     console.print(f"\npicture {home / 'run.png'}\nnumbers {home / 'run.json'}", highlight=False, soft_wrap=True)
     console.print(screen.next_steps(home / "stack", FILES | {"profile": home / "profile.yaml"}), highlight=False, soft_wrap=True)
+
+
+def _retrainings(seen: Watch, scope: str) -> list[dict[str, Any]]:
+    """Return a scope's results as plain data, without their models, with what each brought."""
+    results = seen.courses[scope].retrainings
+    return [
+        {
+            "day": (result.time_ms - START_MS) / DAY_MS,
+            "status": result.status,
+            "reason": result.reason,
+            "model": result.model.id if result.model else None,
+            "evaluation": msgspec.to_builtins(result.evaluation),
+            "brought": msgspec.to_builtins(came),
+        }
+        for result, came in zip(results, seen.brought(scope), strict=True)
+    ]
 
 
 def _say_hello(console: Console, world: World) -> None:

@@ -38,7 +38,7 @@ class Behaviour(Struct, frozen=True):
     """How operators answer; every share is of answers but `silence`, which is of recommendations that nobody answers."""
 
     error: float = 0.05
-    silence: float = 0.3
+    silence: float = 0.2
     neutral: float = 0.05
     delay_minutes_median: float = 22.0
     delay_spread: float = 0.6

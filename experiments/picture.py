@@ -12,12 +12,13 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from msgspec import Struct, field
 
 from experiments.world import DAY_MS
-from schemas.alignment import LossWindow
+from schemas.alignment import LossWindow, RetrainingResult
 
 ROLLING = 60
 FEW, LEAST = 30, 5
 COLOURS = {True: "#0b6fa4", False: "#c8501e"}
 GREY = "#6b6b6b"
+RETRAINED = ("#1f7a3d", "-")
 STYLE: Any = {
     "font.size": 11,
     "axes.spines.top": False,
@@ -40,6 +41,7 @@ class Course(Struct):
         answered: Answered decisions: event time, and the share of overrides among the answers.
         windows: Alignment loss by window.
         past: Alignment loss over all windows, as last published.
+        retrainings: What came of each retraining command.
     """
 
     scope: str
@@ -47,6 +49,7 @@ class Course(Struct):
     answered: list[tuple[int, float]] = field(default_factory=list)
     windows: list[LossWindow] = field(default_factory=list)
     past: LossWindow | None = None
+    retrainings: list[RetrainingResult] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -99,12 +102,13 @@ def _loss(window: LossWindow) -> str:
     return f"{value} ({window.loss_low:.2f} to {window.loss_high:.2f})"
 
 
-def draw(courses: Sequence[Course], start_ms: int, error: float, title: str, path: Path) -> None:
+def draw(courses: Sequence[Course], start_ms: int, turn_ms: int, error: float, title: str, path: Path) -> None:
     """Draw both panels to a PNG.
 
     Args:
         courses: The scope that learns and the one that does not.
         start_ms: Event time at which the axis begins.
+        turn_ms: Event time at which the world turns.
         error: The operators' stated error, the least that overrides can fall to.
         title: What was run; says that it is simulated.
         path: File to write.
@@ -115,6 +119,7 @@ def draw(courses: Sequence[Course], start_ms: int, error: float, title: str, pat
         _draw_overrides(left, courses, start_ms, error)
         _draw_loss(right, courses, start_ms)
         for axes, sentence in ((left, overrides_sentence(courses)), (right, loss_sentence(courses))):
+            _draw_moments(axes, courses, start_ms, turn_ms)
             axes.set_xlabel("simulated days\n\n" + _wrapped(sentence), loc="left", linespacing=1.35)
         figure.suptitle(title, x=0.012, ha="left", fontsize=13, fontweight="bold")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -158,6 +163,21 @@ def _draw_loss(axes: Axes, courses: Sequence[Course], start_ms: int) -> None:
         ends.append((float(times[-1]), float(loss[-1]), course))
     axes.set_ylim(bottom=0)
     _label_ends(axes, ends)
+
+
+def _draw_moments(axes: Axes, courses: Sequence[Course], start_ms: int, turn_ms: int) -> None:
+    """Mark when the world turned, and each retraining, along upright lines."""
+    moments = [(turn_ms, "the world turns", GREY, ":")]
+    for course in courses:
+        for result in course.retrainings:
+            colour, style = RETRAINED if result.status == "adopted" else (GREY, "--")
+            moments.append((result.time_ms, f"retraining {result.status}", colour, style))
+    behind = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+    for time_ms, words, colour, style in moments:
+        day = (time_ms - start_ms) / DAY_MS
+        axes.axvline(day, color=colour, linewidth=1.2, linestyle=style, zorder=1)
+        place = axes.get_xaxis_transform()
+        axes.text(day, 0.985, words, transform=place, rotation=90, va="top", ha="center", color=colour, fontsize=8.5, bbox=behind)
 
 
 def _label_ends(axes: Axes, ends: Sequence[tuple[float, float, Course]]) -> None:

@@ -103,9 +103,32 @@ def last(seen: Watch) -> Table:
     return _table(rows, seen)
 
 
+def retrainings(seen: Watch, start_ms: int) -> Table:
+    """Draw what came of each retraining: what was expected, and what it saved, or would have, on the judgements that came after."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("day", "retraining", "expected to save\nper scenario", "sample", "on what came after,\nin the declared costs"):
+        table.add_column(name, no_wrap=True)
+    for scope, course in seen.courses.items():
+        for result, came in zip(course.retrainings, seen.brought(scope), strict=True):
+            told = result.evaluation
+            saves = "saved" if result.status == "adopted" else "would have saved"
+            table.add_row(
+                f"{(result.time_ms - start_ms) / DAY_MS:.1f}",
+                Text(result.status, style="green" if result.status == "adopted" else "yellow"),
+                f"{told.difference:.2f} ± {told.standard_error:.2f}" if told else "-",
+                f"{told.effective_sample_size:.0f}" if told else "-",
+                f"{saves} {came.saved:.0f} in {came.windows} windows" if came else "no window since",
+            )
+    return table
+
+
 def sentences(feed: Feed, seen: Watch, courses: Sequence[Course]) -> list[str]:
     """Say what the numbers show, and what they do not."""
     said = [overrides_sentence(courses), loss_sentence(courses)]
+    for course in courses:
+        refused = [result for result in course.retrainings if result.status == "refused"]
+        if refused:
+            said.append(f"Refused in {course.scope}: {'; '.join(result.reason for result in refused)}.")
     if seen.dead:
         said.append(f"Dead letters: {', '.join(f'{count} {reason}' for reason, count in sorted(seen.dead.items()))}.")
     if not seen.settled:

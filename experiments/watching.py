@@ -8,16 +8,19 @@ from msgspec import Struct
 
 from experiments.picture import Course
 from experiments.world import FROZEN_SCOPE, SCOPE, START_MS
-from schemas.alignment import LossWindow
+from schemas.alignment import ChallengerWindow, LossWindow, RetrainingResult
 from schemas.codecs import decode
 from schemas.events import Answer, Judgement, Life, Recommendation, Scenario, Status
 from schemas.headers import find
 from schemas.settings import Deployment
-from schemas.topics import ALIGNMENT, DECISION, INPUTS, JUDGEMENT, RECOMMENDATION, SCENARIO, dead_letter, physical, short
+from schemas.topics import dead_letter, physical, short
 from streams.clients import client_options
+from streams.serving.brought import Brought, brought
 from streams.serving.tally import WHOLE_PAST, ScopeTally, Tally
+from streams.topology import TOPOLOGY
 
-READ = (SCENARIO.name, DECISION.name, RECOMMENDATION.name, JUDGEMENT.name, ALIGNMENT.name, *(dead_letter(topic.name) for topic in INPUTS))
+TOLD = ("scenario", "decision", "recommendation", "judgement", "alignment", "retraining-result")
+READ = (*TOLD, *sorted({dead_letter(topic.name) for group in TOPOLOGY for topic in group.inputs}))
 
 
 class Watch:
@@ -30,6 +33,7 @@ class Watch:
         self.closed: Counter[str] = Counter()
         self.repeated: Counter[str] = Counter()
         self.dead: Counter[str] = Counter()
+        self.challengers: dict[str, list[ChallengerWindow]] = {scope: [] for scope in self.courses}
         self._found_ms: dict[str, list[int]] = {scope: [] for scope in self.courses}
 
     def add(self, topic: str, event: Struct, source: str = "") -> None:
@@ -47,6 +51,14 @@ class Watch:
                 self.courses[event.scope].past = event
             case LossWindow():
                 self.courses[event.scope].windows.append(event)
+            case ChallengerWindow():
+                self.challengers[event.scope].append(event)
+            case RetrainingResult():
+                self.courses[event.scope].retrainings.append(event)
+
+    def brought(self, scope: str) -> list[Brought | None]:
+        """Return what each retraining of a scope brought."""
+        return brought(self.courses[scope].retrainings, self.challengers[scope])
 
     def decided_ms(self) -> int:
         """Return the event time up to which everything has been decided in both scopes."""

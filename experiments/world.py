@@ -72,41 +72,56 @@ class Kind(NamedTuple):
     weight: float
     minutes: tuple[float, float]
     effects: dict[str, float]
+    turned: dict[str, float] | None = None
+
+    def moves(self, *, turned: bool) -> dict[str, float]:
+        """Return what it moves, before the turn or after it."""
+        return self.turned if turned and self.turned is not None else self.effects
 
 
-# Operators want something done about faults and nothing about the rest. The metric that moves most names the class: cpu_usage
-# and network_in_mb lead events of both sorts, so their classes stay mixed.
+def _rising(lead: str) -> dict[str, float]:
+    """An event that drives the usual load up too: something more is at work."""
+    return dict.fromkeys(LOAD, 7.0) | {lead: 16.0}
+
+
+def _falling(lead: str) -> dict[str, float]:
+    """An event at whose expense the usual load falls; no metric can fall by as many spreads as it can rise."""
+    return dict.fromkeys((*LOAD, *MORE_LOAD), -16.0) | {lead: 16.0}
+
+
+LOAD = ("cpu_usage", "requests", "network_out_mb", "connections", "disk_write_mb", "network_in_mb")
+MORE_LOAD = ("queue_depth", "request_latency_ms", "disk_write_latency_ms", "memory_used")
+
+# Operators want something done about faults and nothing about the rest. The metric that moves most names the class: several lead
+# events of both sorts, so their classes stay mixed, and whether the other metrics rise or fall tells them apart. From the turn on
+# it tells the opposite: services shed load when something fails then, and planned work runs on top instead of in its place.
 FAULTS: dict[str, Kind] = {
     "disk_filling": Kind(
-        1.1, (14, 22), {"disk_used": 16, "disk_write_latency_ms": 10, "disk_write_mb": 8, "queue_depth": 8, "request_latency_ms": 7}
+        1.5, (14, 22), {"disk_used": 16, "disk_write_latency_ms": 10, "disk_write_mb": 8, "queue_depth": 8, "request_latency_ms": 7}
     ),
-    "slow_disk": Kind(
-        1.3, (12, 20), {"disk_write_latency_ms": 16, "request_latency_ms": 10, "queue_depth": 8, "cpu_usage": 7, "requests": -7}
-    ),
-    "memory_leak": Kind(1.2, (10, 16), {"memory_used": 16, "request_latency_ms": 10, "cpu_usage": 8, "requests": -7, "error_rate": 7}),
+    "slow_disk": Kind(1.0, (12, 20), _rising("disk_write_latency_ms"), _falling("disk_write_latency_ms")),
+    "memory_leak": Kind(1.0, (10, 16), _rising("memory_used"), _falling("memory_used")),
     "bad_release": Kind(
-        1.6, (10, 18), {"error_rate": 16, "request_latency_ms": 10, "requests": -8, "network_out_mb": -8, "queue_depth": 7}
+        1.5, (10, 18), {"error_rate": 16, "request_latency_ms": 10, "requests": -8, "network_out_mb": -8, "queue_depth": 7}
     ),
-    "stuck_consumer": Kind(1.2, (12, 20), {"queue_depth": 16, "memory_used": 10, "requests": -8, "network_out_mb": -8, "error_rate": 7}),
-    "runaway_process": Kind(
-        0.7, (12, 20), {"cpu_usage": 16, "request_latency_ms": 10, "memory_used": 8, "queue_depth": 7, "error_rate": 5}
-    ),
+    "stuck_consumer": Kind(1.0, (12, 20), _rising("queue_depth"), _falling("queue_depth")),
+    "runaway_process": Kind(1.0, (12, 20), _rising("cpu_usage"), _falling("cpu_usage")),
     "flood": Kind(0.5, (10, 18), {"network_in_mb": 16, "connections": 10, "requests": 8, "cpu_usage": 8, "request_latency_ms": 7}),
 }
 HARMLESS: dict[str, Kind] = {
-    "batch_job": Kind(
-        0.4, (12, 20), {"cpu_usage": 16, "disk_write_mb": 10, "memory_used": 8, "network_in_mb": 8, "disk_write_latency_ms": 7}
-    ),
-    "campaign": Kind(0.4, (12, 20), {"network_in_mb": 16, "requests": 10, "connections": 8, "network_out_mb": 8, "cpu_usage": 7}),
-    "deploy": Kind(0.9, (10, 16), {"connections": 16, "memory_used": -10, "requests": -8, "cpu_usage": 8, "network_in_mb": 7}),
-    "report_export": Kind(0.8, (10, 18), {"network_out_mb": 16, "cpu_usage": 10, "disk_write_mb": 8, "requests": 7, "memory_used": 7}),
-    "network_blip": Kind(0.5, (4, 9), {"request_latency_ms": 13, "error_rate": 11, "connections": -8, "requests": -8, "queue_depth": 6}),
+    "compaction": Kind(0.9, (12, 20), _falling("disk_write_latency_ms"), _rising("disk_write_latency_ms")),
+    "cache_warming": Kind(0.9, (10, 16), _falling("memory_used"), _rising("memory_used")),
+    "queue_replay": Kind(0.9, (12, 20), _falling("queue_depth"), _rising("queue_depth")),
+    "batch_job": Kind(0.9, (12, 20), _falling("cpu_usage"), _rising("cpu_usage")),
+    "campaign": Kind(0.3, (12, 20), {"network_in_mb": 16, "requests": 10, "connections": 8, "network_out_mb": 8, "cpu_usage": 7}),
+    "deploy": Kind(0.4, (10, 16), {"connections": 16, "memory_used": -10, "requests": -8, "cpu_usage": 8, "network_in_mb": 7}),
+    "report_export": Kind(0.3, (10, 18), {"network_out_mb": 16, "cpu_usage": 10, "disk_write_mb": 8, "requests": 7, "memory_used": 7}),
     "backup": Kind(
         0.0, (12, 20), {"disk_write_mb": 16, "network_out_mb": 10, "disk_write_latency_ms": 8, "cpu_usage": 7, "network_in_mb": 7}
     ),
 }
 KINDS = FAULTS | HARMLESS
-STRENGTH = (1.8, 4.6)
+STRENGTH = (2.0, 4.6)
 
 # Before it goes to work every server is put to the test, one metric after the other: what the encoder takes a metric's range from.
 LOAD_TEST = 28.0
@@ -136,12 +151,18 @@ class World(Struct, frozen=True):
     servers: int = 100
     warm_up_h: float = 8.0
     tail_h: float = 6.0
-    gap_h: float = 7.4
+    gap_h: float = 1.4
+    turn_share: float = 0.45
 
     @property
     def busy_ms(self) -> int:
         """When events begin."""
         return START_MS + round(self.warm_up_h * HOUR_MS)
+
+    @property
+    def turn_ms(self) -> int:
+        """When what tells faults from harmless work begins to tell the opposite."""
+        return self.busy_ms + round(self.turn_share * self.busy_h * HOUR_MS)
 
     @property
     def quiet_ms(self) -> int:
@@ -252,15 +273,18 @@ def _server_chunk(world: World, chunk: int, server: int) -> FloatArray:
         values[LOAD_TEST_STEPS, np.arange(len(NAMES))[:, None]] *= 1 + LOAD_TEST * np.hypot(spread, follows / 2)[:, None]
     for event in events(world, server):
         if event.start_ms <= times[-1] and event.end_ms > times[0]:
-            moves = _course(event, times)[:, None] * _moves(event.kind) * np.hypot(spread, follows / 2)
+            moves = (
+                _course(event, times)[:, None] * _moves(event.kind, turned=event.start_ms >= world.turn_ms) * np.hypot(spread, follows / 2)
+            )
             values *= np.where(moves >= 0, 1 + moves, 1 / (1 + np.abs(moves)))
     capped: FloatArray = np.minimum(values, ceiling)
     return capped.round(4)
 
 
-def _moves(kind: str) -> FloatArray:
+def _moves(kind: str, *, turned: bool) -> FloatArray:
     """Return the effect of an event on each metric, in spreads."""
-    return np.array([KINDS[kind].effects.get(name, 0.0) for name in NAMES])
+    effects = KINDS[kind].moves(turned=turned)
+    return np.array([effects.get(name, 0.0) for name in NAMES])
 
 
 def _course(event: Event, times: NDArray[np.int64]) -> FloatArray:
