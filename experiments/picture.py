@@ -177,7 +177,9 @@ def _draw_moments(axes: Axes, courses: Sequence[Course], start_ms: int, turn_ms:
         day = (time_ms - start_ms) / DAY_MS
         axes.axvline(day, color=colour, linewidth=1.2, linestyle=style, zorder=1)
         place = axes.get_xaxis_transform()
-        axes.text(day, 0.985, words, transform=place, rotation=90, va="top", ha="center", color=colour, fontsize=8.5, bbox=behind)
+        said = axes.text(day, 0.985, words, transform=place, rotation=90, va="top", ha="center", color=colour, fontsize=8.5, bbox=behind)
+        said.set_clip_on(True)
+        said.set_in_layout(False)
 
 
 def _label_ends(axes: Axes, ends: Sequence[tuple[float, float, Course]]) -> None:

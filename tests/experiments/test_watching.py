@@ -1,6 +1,7 @@
 """What the demo's view of the pipeline must hold: numbers, sentences and picture say what the records say."""
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from experiments.picture import LEAST, Course, change, draw, loss_sentence, overrides_sentence
 from experiments.watching import Watch
 from experiments.world import FROZEN_SCOPE, SCOPE, SCOPES, START_MS
-from schemas.alignment import LossWindow, Rate
+from schemas.alignment import ChallengerWindow, LossWindow, Rate, RetrainingResult
 from schemas.events import (
     Action,
     BudgetState,
@@ -18,11 +19,13 @@ from schemas.events import (
     Heartbeat,
     JudgedAnswer,
     Judgement,
+    Model,
     PolicyVerdict,
     Reason,
     Scenario,
     Status,
 )
+from streams.serving.brought import Brought
 
 ACTION = Action("look-into-it", 0, reversible=True)
 
@@ -51,6 +54,29 @@ def judgement(scope: str, name: str, time_ms: int, kinds: list[str], revision: i
         status=status, closed_by="answer", features={}, model="initial", model_output=0.0, confidence=0.9, propensity=0.5, target=None,
         weight=0.0, answers=answers, positions={},
     )  # fmt: skip
+
+
+def result(scope: str, status: Literal["adopted", "refused"], number: int) -> RetrainingResult:
+    """What came of a command in a window."""
+    model = Model(f"m{number}", scope, START_MS, 0.0, {})
+    return RetrainingResult(f"r{number}", f"c{number}", scope, START_MS + number, number, status, "why", "initial", None, model, {})
+
+
+def challenger(number: int, costs: dict[str, float]) -> ChallengerWindow:
+    """What the candidates cost in a window."""
+    return ChallengerWindow(f"w{number}", SCOPE, START_MS, number, 1, 1, 0, "initial", None, 0.0, None, costs, None, 0, {})
+
+
+def test_what_a_retraining_brought_is_the_difference_on_what_came_after() -> None:
+    """Saved is what the model it stood against cost more, in whole windows after it, until the next adoption; unknown where none tells."""
+    seen = Watch()
+    for number in range(5):
+        seen.add("alignment", challenger(number, {"initial": 50.0 + number, "m1": 40.0} if number != 3 else {"initial": 53.0}))
+    assert seen.brought(SCOPE) == []
+    seen.add("retraining-result", result(SCOPE, "refused", 1))
+    assert seen.brought(SCOPE) == [Brought(2, 12.0 + 14.0)]
+    seen.add("retraining-result", result(SCOPE, "adopted", 2))
+    assert seen.brought(SCOPE) == [Brought(1, 12.0), None]
 
 
 def window(scope: str, number: int, loss: float, low: float, high: float) -> LossWindow:
@@ -138,7 +164,7 @@ def test_the_picture_is_drawn_from_much_and_from_nothing(tmp_path: Path) -> None
     """There is a picture of a whole run and of one that was too short for any number; the sentence says which."""
     seen = Watch()
     courses = list(seen.courses.values())
-    draw(courses, START_MS, 0.05, "simulated", tmp_path / "nothing.png")
+    draw(courses, START_MS, START_MS + 7_200_000, 0.05, "simulated", tmp_path / "nothing.png")
     assert "too few to say" in overrides_sentence(courses)
     for scope in SCOPES:
         for number in range(40):
@@ -146,7 +172,8 @@ def test_the_picture_is_drawn_from_much_and_from_nothing(tmp_path: Path) -> None
             seen.add("judgement", judgement(scope, str(number), START_MS + number * 3_600_000, [kind]))
         for number in range(3):
             seen.add("alignment", window(scope, number, 0.5, 0.2, 0.9))
-    draw(courses, START_MS, 0.05, "simulated", tmp_path / "run.png")
+        seen.add("retraining-result", result(scope, "adopted", 1))
+    draw(courses, START_MS, START_MS + 7_200_000, 0.05, "simulated", tmp_path / "run.png")
     assert overrides_sentence(courses).count("100% of the first 13") == 1
     assert "77% of the first 13, 0% of the last" in overrides_sentence(courses)
     signature = b"\x89PNG"
