@@ -173,13 +173,14 @@ def _draw_moments(axes: Axes, courses: Sequence[Course], start_ms: int, turn_ms:
             colour, style = RETRAINED if result.status == "adopted" else (GREY, "--")
             moments.append((result.time_ms, f"retraining {result.status}", colour, style))
     behind = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+    days_max = axes.get_xlim()[1]
     for time_ms, words, colour, style in moments:
         day = (time_ms - start_ms) / DAY_MS
+        if day > days_max:
+            continue
         axes.axvline(day, color=colour, linewidth=1.2, linestyle=style, zorder=1)
         place = axes.get_xaxis_transform()
-        said = axes.text(day, 0.985, words, transform=place, rotation=90, va="top", ha="center", color=colour, fontsize=8.5, bbox=behind)
-        said.set_clip_on(True)
-        said.set_in_layout(False)
+        axes.text(day, 0.985, words, transform=place, rotation=90, va="top", ha="center", color=colour, fontsize=8.5, bbox=behind)
 
 
 def _label_ends(axes: Axes, ends: Sequence[tuple[float, float, Course]]) -> None:

@@ -139,8 +139,9 @@ class ChallengerWindow(Struct, frozen=True, tag_field="kind", tag="challenger"):
     """What the model in force and its challengers cost over one window, on judgements that none of them had seen.
 
     Costs are of the whole window, in the declared costs (k an unwanted recommendation, m a miss), surfaced and withheld decisions
-    weighted to their shares. `judged` decisions told them. `costs` has every candidate of the last windows by model id, the
-    one in force included: what hindsight needs. `next` is the challenger fitted at this window's end, on `examples` judgements.
+    weighted to their shares. `judged` decisions told them, `surfaced` and `withheld` of each kind. `costs` has every candidate of
+    the last windows by model id, the one in force included: what hindsight needs. `next` is the challenger fitted at this
+    window's end, on `examples` judgements.
     """
 
     id: str
@@ -211,7 +212,7 @@ class RetrainingCommand(Struct, frozen=True):
     """Retrain a scope's model: why, on which evidence, at what price. `id` is the idempotency key: a command is carried out once.
 
     The evidence are the windows `evidence_from` to `evidence_to`, both included. The monitor commands nothing else in the
-    `cooldown_windows` windows after it.
+    `cooldown_windows` windows after it, unless the trainer refuses it for too little evidence and there is enough sooner.
     """
 
     id: Name

@@ -13,6 +13,7 @@ from agents.monitoring.rows import HISTORY_WINDOWS, WAITING_MAX, Answered, Behav
 from agents.monitoring.rules import COOLDOWN_WINDOWS, Weighed
 from agents.monitoring.turn import Turn
 from agents.step import Block, Context, Result, Rows
+from agents.training.turn import HISTORY_WINDOWS as EXAMPLE_WINDOWS
 from agents.turn import fold
 from schemas.alignment import (
     AlignmentEvent,
@@ -92,9 +93,8 @@ def handle_loss(turn: Turn, event: LossWindow) -> None:
 def handle_thresholds(turn: Turn, event: ThresholdTable) -> None:
     """Look at the decider's windows once all of one is told: its threshold table follows its loss."""
     row = turn.behaviour
-    if not row.windows or event.window != row.windows[-1].window or event.window == row.looked_at:
+    if not row.windows or event.window != row.windows[-1].window:
         return
-    row.looked_at = event.window
     if turn.settings.profile.selector == "thompson":
         row.windows[-1].best_arm = signatures.best_arm(event.rows)
     adapts = turn.settings.learns(turn.scope) and not turn.settings.shadows(turn.scope)
@@ -190,9 +190,10 @@ def hold(turn: Turn, window: Window) -> str | None:
     if not turn.row.commands:
         return None
     last = turn.row.commands[-1]
-    if last.judgements:
-        since = turn.row.evidence.since
-        held = sum(told.judged for told in turn.told.windows if since is not None and told.window >= since)
+    # Once nothing is left of what the trainer has refused, what it would need now is not known.
+    if last.judgements and window.window < last.window + EXAMPLE_WINDOWS:
+        since = max(turn.row.evidence.since or 0, window.window + 2 - EXAMPLE_WINDOWS)
+        held = sum(told.judged for told in turn.told.windows if told.window >= since)
         return f"the evidence holds {held} of {last.judgements} judgements" if held < last.judgements else None
     if window.window <= last.window + COOLDOWN_WINDOWS:
         return f"nothing is commanded in the {COOLDOWN_WINDOWS} windows after window {last.window}"

@@ -97,9 +97,8 @@ class Behaviour(Struct, array_like=True):
 
 
 class BehaviourRow(Row):
-    """The last windows of one scope as the decider has told them, oldest first; the last that was looked at, and the alarms raised."""
+    """The last windows of one scope as the decider has told them, oldest first, and the alarms raised."""
 
     kind: ClassVar[str] = "monitor_behaviour"
     windows: list[Behaviour] = msgspec.field(default_factory=list)
-    looked_at: int = -1
     raised: list[str] = msgspec.field(default_factory=list)

@@ -42,7 +42,7 @@ def by_challenger(evidence: Evidence, window: Window, _loss: float | None, profi
     statistic = max(0.0, evidence.statistic + window.advantage - (0.0 if window.first else SLACK))
     since = evidence.since if evidence.statistic > 0 else window.window
     said = f"challenger cheaper by {window.advantage:.4g} over {window.judged} judgements; s {statistic:.4g} of {price:g}"
-    return Weighed(Evidence(statistic, since if statistic > 0 else None), statistic > price, said)
+    return Weighed(Evidence(statistic, since), statistic > price, said)
 
 
 def by_loss(evidence: Evidence, window: Window, loss: float | None, profile: Profile) -> Weighed:

@@ -35,7 +35,7 @@ class Signature(NamedTuple):
     detail: str
 
 
-def standardised(values: Sequence[float]) -> FloatArray:
+def standardised(values: npt.ArrayLike) -> FloatArray:
     """Standardise each window by the mean and standard deviation of all windows before it.
 
         t = (x - mean) / (sd √(1 + 1/n)),    z = Φ⁻¹(F_{n-1}(t)),    F_{n-1} Student's distribution

@@ -190,11 +190,10 @@ def test_retraining_without_end() -> None:
 def test_an_alarm_goes_later_than_it_comes() -> None:
     """Between half of its bound and the bound, a CUSUM keeps its alarm and raises none."""
     steady = [0.1, 0.2] * 10
-    between = behaviours(overrides=[*steady, 0.31, 0.31], loss=[*steady, 0.3], reward=[*steady, 0.3])
-    assert not overrides_rise(between, 1.0).shows
-    assert overrides_rise(between, BACK).shows
-    assert not reward_and_loss_rise(between, 1.0).shows
-    assert reward_and_loss_rise(between, BACK).shows
+    once, twice = [*steady, 0.35], [*steady, 0.35, 0.35]
+    for signature, between in ((overrides_rise, behaviours(overrides=twice)), (reward_and_loss_rise, behaviours(loss=once, reward=once))):
+        assert not signature(between, 1.0).shows
+        assert signature(between, BACK).shows
 
 
 def test_stuck_needs_three_windows() -> None:
