@@ -121,7 +121,7 @@ class Scenario(Struct, frozen=True, tag_field="kind", tag="scenario"):
     score: float
     symptoms: tuple[Symptom, ...]
     action: Action
-    features: dict[str, float]
+    features: dict[str, Measurement]
     detector_scores: dict[str, float]
     symptom_start_ms: TimeMs
     excerpt: dict[str, list[float | None]]
@@ -362,8 +362,8 @@ class Model(Struct, frozen=True):
     id: Name
     scope: Name
     time_ms: TimeMs
-    intercept: float
-    weights: dict[str, float]
+    intercept: Measurement
+    weights: Annotated[dict[Name, Measurement], Meta(max_length=METRICS_MAX)]
     parent: str | None = None
     evaluation: dict[str, float] = field(default_factory=dict)
     origin: Literal["given", "trained", "rollback", "imported"] = "given"

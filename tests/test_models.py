@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from schemas import codecs
-from schemas.alignment import OffPolicy, RetrainingResult
+from schemas.alignment import ModelTaken, OffPolicy, RetrainingResult
 from schemas.errors import SettingsError
 from schemas.events import Decision, Model
 from schemas.headers import cloud_event
@@ -42,7 +42,18 @@ def running(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         refused = RetrainingResult("r", "c", "shop", 1_577_836_900_000, 3, "refused", "no better", "ab22", evaluation, OFFERED, {})
         asyncio.run(send_scenarios(deployment, [unusual(0)]))
         asyncio.run(write(deployment, ("model", FIRST), ("model", SECOND), ("retraining-result", refused)))
+        asyncio.run(taken(deployment, SECOND.id))
         yield deployment
+
+
+async def taken(deployment: Deployment, model: str) -> None:
+    """Wait until the decider has taken a model up."""
+    async with asyncio.timeout(60):
+        while True:
+            told = await events(deployment, "alignment")
+            if any(isinstance(each, ModelTaken) and each.model == model for each in told):
+                return
+            await asyncio.sleep(0.05)
 
 
 @pytest.fixture

@@ -122,7 +122,9 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Log:
     profile = home / "profile.yaml"
     small = msgspec.structs.replace(default, window_scenarios=WINDOW, retraining_price=10.0, budget_start=1_000.0, undo_window_ms=0)
     profile.write_bytes(msgspec.yaml.encode(small))
-    with running_stack(home / "stack", workers=2, partitions=PARTITIONS, profile=profile, broker=None, redis=None) as deployment:
+    # Killed workers are missed sooner than they would be in production.
+    fields: dict[str, Any] = {"partitions": PARTITIONS, "profile": profile, "broker": None, "redis": None, "session_timeout_s": 2.0}
+    with running_stack(home / "stack", workers=2, **fields) as deployment:
         asyncio.run(drive(deployment, home / "log"))
     return open_log(home / "log")
 
