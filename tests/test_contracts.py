@@ -294,7 +294,7 @@ def test_number_of_metrics_is_limited() -> None:
     [
         ("telemetry", '{"entity": "a", "time_ms": 1.0, "metrics": {}}'),
         ("telemetry", '{"entity": 1, "entity": "a", "time_ms": 1, "metrics": {}}'),
-        ("model", f'{{"id": "a", "scope": "b", "time_ms": 1, "weights": {{}}, "intercept": {10**400}}}'),
+        ("alignment", (EXAMPLES / "alignment" / "fidelity.json").read_text().replace('"cost": 420.5', f'"cost": {10**400}')),
     ],
     ids=["whole-number-as-fraction", "name-twice", "number-beyond-doubles"],
 )
