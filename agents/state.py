@@ -102,9 +102,10 @@ class State:
         self._touched[row_key(kind, *parts)] = None
 
     def commit(self) -> None:
-        """Keep what the record has changed."""
-        for key, row in self._touched.items():
-            value = None if row is None else _ENCODER.encode(row)
+        """Keep what the record has changed: all of it, or nothing where a row cannot be written."""
+        encoded = {key: None if row is None else _ENCODER.encode(row) for key, row in self._touched.items()}
+        for key, value in encoded.items():
+            row = self._touched[key]
             if value != self._stored(key):
                 self._bytes[key] = self._changed[key] = value
             if row is None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from msgspec import Struct, field
+from msgspec import Struct
 
 from experiments.evaluation_data import Course, Rows
 from schemas.events import Life, Recommendation
@@ -20,23 +20,22 @@ hour, is as much as it was then (`agents.encoding.candidates`); that writes `upd
 
 
 class Alert(Struct):
-    """One surfaced recommendation: when it stood, as spans [start, end) in ms; the last may still be cut short, or prolonged."""
+    """One surfaced recommendation and the span [start, end) during which it stood, in ms; the end may still be moved."""
 
     id: str
     entity: str
-    spans: list[list[int]] = field(default_factory=list)
+    start_ms: int
+    end_ms: int
     answered: bool = False
 
-    def stand(self, time_ms: int) -> None:
-        """Stand from a moment on; again, if it no longer did."""
-        if self.spans and time_ms <= self.spans[-1][1]:
-            self.spans[-1][1] = time_ms + STANDS_MS
-        else:
-            self.spans.append([time_ms, time_ms + STANDS_MS])
+    def prolong(self, time_ms: int) -> None:
+        """Stand on, unless it no longer did: it has one row, and does not come back."""
+        if time_ms <= self.end_ms:
+            self.end_ms = time_ms + STANDS_MS
 
     def end(self, time_ms: int) -> None:
         """Stand no longer."""
-        self.spans[-1][1] = min(self.spans[-1][1], time_ms)
+        self.end_ms = min(self.end_ms, time_ms)
 
 
 class Alerts:
@@ -49,11 +48,11 @@ class Alerts:
     def add(self, event: Recommendation) -> None:
         """Follow one moment of a recommendation's life."""
         if event.life is Life.OPENED:
-            self.by_id[event.id] = Alert(event.id, event.entity)
+            self.by_id[event.id] = Alert(event.id, event.entity, event.time_ms, event.time_ms + STANDS_MS)
         alert = self.by_id[event.id]
         match event.life:
-            case Life.OPENED | Life.UPDATED if not alert.answered:
-                alert.stand(event.time_ms)
+            case Life.UPDATED if not alert.answered:
+                alert.prolong(event.time_ms)
             case Life.ANSWERED:
                 # Nothing comes after its time: the answer came when all up to then had been seen.
                 alert.answered = True
@@ -63,18 +62,15 @@ class Alerts:
             case _:
                 pass
 
-    def rows(self, alert: Alert, course: Course, now_ms: int) -> list[Rows]:
-        """Return the rows of the test part during which a recommendation had stood by `now_ms`."""
-        spans = (course.rows(start, min(end, now_ms + 1)) for start, end in alert.spans)
-        return [(start, end) for start, end in spans if start < end]
+    def rows(self, alert: Alert, course: Course, now_ms: int) -> Rows:
+        """Return the rows of the test part during which a recommendation had stood by `now_ms`; it may be none."""
+        return course.rows(alert.start_ms, min(alert.end_ms, now_ms + 1))
 
     def table(self, courses: dict[str, Course]) -> pa.Table:
-        """Return one row for each time a recommendation stood: a second one only where it came back after it no longer did."""
-        found = [
-            (courses[alert.entity].dataset, courses[alert.entity].entity, start, end, alert.id)
-            for alert in self.by_id.values()
-            for start, end in self.rows(alert, courses[alert.entity], int(courses[alert.entity].clock_ms[-1]))
-        ]
+        """Return one row for each recommendation that stood in the test part."""
+        stood = [(alert, courses[alert.entity]) for alert in self.by_id.values()]
+        spans = [(alert, course, *self.rows(alert, course, int(course.clock_ms[-1]))) for alert, course in stood]
+        found = [(course.dataset, course.entity, start, end, alert.id) for alert, course, start, end in spans if start < end]
         columns = list(zip(*found, strict=True)) or [()] * len(SCHEMA)
         return pa.table(dict(zip(SCHEMA.names, columns, strict=True)), SCHEMA)
 

@@ -234,7 +234,8 @@ class OffPolicy(Struct, frozen=True):
     """Cost per scenario of two models from the same logged decisions, doubly robust with their propensities.
 
     `difference` is that of the model in force less that of the challenger, with its standard error. The effective sample size is
-    that of the weights by which judged decisions stand for all, `unsupported` the share of decisions that none of them stands for.
+    that of the weights by which judged decisions stand for all, `unsupported` the share of decisions that none of them stands for,
+    `differing` the judged decisions on which the two act differently.
     """
 
     judged: int
@@ -244,6 +245,7 @@ class OffPolicy(Struct, frozen=True):
     cost_challenger: float
     difference: float
     standard_error: float
+    differing: int = 0
 
 
 class RetrainingResult(Struct, frozen=True):

@@ -197,7 +197,8 @@ def hold(turn: Turn, window: Window) -> str | None:
         return f"the evidence holds {held} of {last.judgements} judgements" if held < last.judgements else None
     if window.window <= last.window + COOLDOWN_WINDOWS:
         return f"nothing is commanded in the {COOLDOWN_WINDOWS} windows after window {last.window}"
-    return f"the result of the command of window {last.window} has not come" if last.adopted is None else None
+    awaited = last.adopted is None and window.window < last.window + EXAMPLE_WINDOWS
+    return f"the result of the command of window {last.window} has not come" if awaited else None
 
 
 def retrain(turn: Turn, window: Window, identity: str) -> None:

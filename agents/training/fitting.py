@@ -1,5 +1,6 @@
 """Fitting a challenger: a ridge logistic over features, jointly with an intercept per class."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from agents.training.rows import ExampleRow
 
 WEIGHT_VARIANCE = 2.0  # of the prior N(0, 2) of a weight
 EXAMPLES_LEAST = 20
+CLASSES_MAX = 100  # with an intercept of their own, the most frequent; the rest share one
 ITERATIONS_MAX = 200
 
 
@@ -23,7 +25,7 @@ class Fitted(NamedTuple):
 
 
 def fit(examples: Sequence[ExampleRow]) -> Fitted | None:
-    """Fit the log odds that a scenario is wanted on judged ones, in any order of them.
+    """Fit the log odds that a scenario is wanted on judged ones.
 
     Every example counts as wanted by 1 - target and as unwanted by target, times the trust in those who told it. Weights have the
     prior N(0, 2), class intercepts N(0, sigma_b^2): scaled so that one ridge penalty is both. Class intercepts are left out
@@ -43,11 +45,13 @@ def fit(examples: Sequence[ExampleRow]) -> Fitted | None:
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
 
     names = sorted({name for example in known for name in example.features})
-    classes = {name: place for place, name in enumerate(sorted({example.scenario_class for example in known}))}
-    design = np.zeros((len(known), len(names) + len(classes)))
+    counts = Counter(example.scenario_class for example in known)
+    common = sorted(counts, key=lambda name: (-counts[name], name))[:CLASSES_MAX]
+    classes = {name: place for place, name in enumerate(sorted(common))}
+    design = np.zeros((len(known), len(names) + len(classes) + 1))
     for row, example in enumerate(known):
         design[row, : len(names)] = [example.features.get(name, 0.0) for name in names]
-        design[row, len(names) + classes[example.scenario_class]] = PRIOR_DEVIATION / np.sqrt(WEIGHT_VARIANCE)
+        design[row, len(names) + classes.get(example.scenario_class, len(classes))] = PRIOR_DEVIATION / np.sqrt(WEIGHT_VARIANCE)
     regression = LogisticRegression(C=WEIGHT_VARIANCE, solver="newton-cholesky", tol=1e-8, max_iter=ITERATIONS_MAX)
     labels = np.repeat([1, 0], len(known))
     # Sums over threads would depend on their number.

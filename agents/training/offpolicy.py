@@ -75,7 +75,8 @@ def compare(logged: Logged, scored: Scored, threshold: float, k: float, m: float
 
     A target tells the cost of both actions, so what has to be weighted for is being judged. c^ is the cost that the mean of both
     models' R gives, so that neither is favoured. The estimate is right if either these costs or the propensities are.
-    The effective sample size is (sum w)^2 / sum w^2; `unsupported` the share of all decisions that no judged one stands for.
+    The effective sample size is (sum w)^2 / sum w^2, and no more than the trust in those who judged; `unsupported` the share of
+    all decisions that no judged one stands for.
 
     Args:
         logged: at least one judged decision.
@@ -90,19 +91,22 @@ def compare(logged: Logged, scored: Scored, threshold: float, k: float, m: float
     share, weight = shares(logged, scored), logged.weight / chance
     weight /= weight.sum()
     unwanted = 1 - (logged.in_force + logged.challenger) / 2
-    values, errors = [], []
-    for confidence in (logged.in_force, logged.challenger):
-        surfaces = (confidence >= threshold).astype(float)
+    values, expectations, errors = [], [], []
+    actions = [(confidence >= threshold).astype(float) for confidence in (logged.in_force, logged.challenger)]
+    for surfaces in actions:
         expected = costs(surfaces, unwanted, k, m)
+        expectations.append(expected)
         errors.append(costs(surfaces, logged.target, k, m) - expected)
         values.append(float((share * expected).sum() + (weight * errors[-1]).sum()))
-    surprise = errors[0] - errors[1]
+    expectation, surprise = expectations[0] - expectations[1], errors[0] - errors[1]
+    spread = share * (expectation - (share * expectation).sum()) + weight * (surprise - (weight * surprise).sum())
     return OffPolicy(
         judged=len(chance),
-        effective_sample_size=float(1 / (weight**2).sum()),
+        effective_sample_size=float(min(1 / (weight**2).sum(), logged.weight.sum())),
+        differing=int((actions[0] != actions[1]).sum()),
         unsupported=float(max(0.0, 1 - (1 / chance).sum() / max(scored.surfaced + scored.withheld, 1))),
         cost_in_force=values[0],
         cost_challenger=values[1],
         difference=values[0] - values[1],
-        standard_error=float(np.sqrt((weight**2 * (surprise - (weight * surprise).sum()) ** 2).sum())),
+        standard_error=float(np.sqrt((spread**2).sum())),
     )

@@ -27,35 +27,47 @@ class TrainingRow(Row):
     """One scope: the model in force, the latest challenger, and the window in progress.
 
     `scored_*` count the scope's decisions by score at the window's start. `judged_*` are judgements of the window that told
-    a cost, `weight_*` what they weigh; `as_it_was` is what the model in force at each of them cost, `sums` each candidate's cost.
-    `held` are the windows whose examples are kept, `commands` the last that were carried out.
+    a cost; `as_it_was` is what the model in force at each of them cost, `sums` each candidate's cost. `held` are the windows whose
+    examples are kept, `adopted` is a model that was published and has not come back yet.
     """
 
     kind: ClassVar[str] = "training"
     frozen: bool = False
     in_force: str = ""
     challenger: str | None = None
+    adopted: str | None = None
     window: int = 0
     scored_surfaced: int = 0
     scored_withheld: int = 0
     judged_surfaced: int = 0
     judged_withheld: int = 0
-    weight_surfaced: float = 0.0
-    weight_withheld: float = 0.0
     as_it_was: Sums = msgspec.field(default_factory=Sums)
     sums: dict[str, Sums] = msgspec.field(default_factory=dict)
     held: list[int] = msgspec.field(default_factory=list)
-    commands: list[str] = msgspec.field(default_factory=list)
-    classes: list[str] = msgspec.field(default_factory=list)
+
+
+class CommandsRow(Row):
+    """The last commands of one scope that were carried out, so that one delivered twice is carried out once."""
+
+    kind: ClassVar[str] = "training_commands"
+    names: list[str] = msgspec.field(default_factory=list)
+
+
+class KnownClassesRow(Row):
+    """The classes of one scope that have offsets under some candidate."""
+
+    kind: ClassVar[str] = "training_classes"
+    names: list[str] = msgspec.field(default_factory=list)
 
 
 class Candidate(Struct, array_like=True):
-    """One model that is, was or may be in force, and the window after which it came."""
+    """One model that is, was or may be in force, the window after which it came, and the last in which it was in force or came."""
 
     id: str
     window: int
     intercept: float
     weights: dict[str, float]
+    last: int = -1
 
 
 class CandidatesRow(Row):
@@ -93,8 +105,8 @@ class ExamplesRow(Row):
 class ExampleRow(Row):
     """One decision as its judgements have told it.
 
-    `window` is the one in which its target became known, -1 before; `confidence_*` what the model in force and the challenger of
-    then made of it before they learned from it. Decisions that no score made (`scored` false) are fitted on and not compared on.
+    `window` is the one in which its target became known, -1 before; `confidences` what each candidate of then made of it before it
+    learned from it. Decisions that no score made (`scored` false) are fitted on and not compared on.
     """
 
     kind: ClassVar[str] = "example"
@@ -107,5 +119,4 @@ class ExampleRow(Row):
     weight: float = 0.0
     answers: tuple[JudgedAnswer, ...] = ()
     window: int = -1
-    confidence_in_force: float = 0.0
-    confidence_challenger: float | None = None
+    confidences: dict[str, float] = msgspec.field(default_factory=dict)

@@ -12,7 +12,7 @@ from agents.step import Block, Context, Result, Rows
 from agents.training import commands, windows
 from agents.training.offsets import confidences, move, output_of
 from agents.training.rows import Candidate, ExampleRow, ExamplesRow, FreezeRow, Sums
-from agents.training.turn import Turn
+from agents.training.turn import HISTORY_WINDOWS, Turn
 from agents.turn import fold
 from schemas.alignment import RetrainingCommand
 from schemas.events import Command, Control, Judgement, Model, Reason, Status
@@ -28,27 +28,33 @@ def train(rows: Rows, block: Block, context: Context) -> Result:
 def handle_judgement(turn: Turn, judgement: Judgement) -> None:
     """Let a judgement say what the candidates made of its decision, then let them learn from what is new in it.
 
-    A later revision lists every answer again, and one more: only that one is learned from. A decision is compared on once, when
-    its target first becomes known. In a scope whose learning is off by setting, nothing is kept.
+    A later revision lists every answer again, and one more: only that one is learned from; one of a decision that is not held any
+    more says nothing new. A decision is compared on once, when its target first becomes known. Answers that moved nothing where
+    they were given, frozen or in quarantine, are nobody's. In a scope whose learning is off by setting, nothing is kept.
     """
     if not turn.settings.learns(turn.scope):
         return
     windows.begin(turn, judgement)
     example = turn.state.find(ExampleRow, turn.scope, judgement.decision)
     if example is None:
-        if judgement.revision > 1 and turn.row.window > judgement.window:
+        if judgement.revision > 1:
             return
         example = remember(turn, judgement)
     fresh = judgement.answers[len(example.answers) :]
-    models = turn.models
+    models = turn.models if turn.settings.profile.score == "logit" else []
     outputs = [output_of(model, example.features) for model in models]
-    own = turn.own(example.scenario_class)
-    if example.target is None and judgement.target is not None:
-        example.target, example.weight, example.window = judgement.target, judgement.weight, turn.row.window
-        compare(turn, example, models, confidences(outputs, own))
-    example.target, example.weight, example.answers = judgement.target, judgement.weight, judgement.answers
-    moved = move(outputs, own, fresh)
-    turn.offsets(example.scenario_class).by_model = {model.id: after for model, after in zip(models, moved, strict=True)}
+    own = turn.own(example.scenario_class) if models else []
+    known = example.target is not None
+    heard = any(answer.counted > 0 for answer in judgement.answers)
+    example.target, example.weight = judgement.target, judgement.weight if heard else 0.0
+    if not known and judgement.target is not None:
+        example.window = turn.row.window
+        wanted = dict(zip((model.id for model in models), confidences(outputs, own), strict=True))
+        compare(turn, example, models, wanted, wanted.get(turn.row.in_force, judgement.confidence))
+    example.answers = judgement.answers
+    if fresh and models:
+        moved = move(outputs, own, fresh)
+        turn.offsets(example.scenario_class).by_model = {model.id: after for model, after in zip(models, moved, strict=True)}
 
 
 def remember(turn: Turn, judgement: Judgement) -> ExampleRow:
@@ -67,21 +73,27 @@ def remember(turn: Turn, judgement: Judgement) -> ExampleRow:
     return example
 
 
-def compare(turn: Turn, example: ExampleRow, models: list[Candidate], wanted: list[float]) -> None:
-    """Charge every candidate what it would have cost on a decision whose target has just become known."""
-    by_model = dict(zip((model.id for model in models), wanted, strict=True))
+def compare(turn: Turn, example: ExampleRow, models: list[Candidate], wanted: dict[str, float], as_it_was: float) -> None:
+    """Charge every candidate what it would have cost on a decision whose target has just become known.
+
+    Args:
+        turn: that of the judgement.
+        example: the decision.
+        models: the candidates.
+        wanted: R of the decision under each, from before it learned the target.
+        as_it_was: R under what was in force.
+    """
     row, profile = turn.row, turn.settings.profile
-    example.confidence_in_force = by_model[row.in_force]
-    example.confidence_challenger = by_model.get(row.challenger) if row.challenger is not None else None
+    recent = row.window - HISTORY_WINDOWS
+    example.confidences = {model.id: wanted[model.id] for model in models if model.window >= recent or model.id == row.in_force}
     weight, target = min(1.0, example.weight), example.target
     if not example.scored or weight <= 0 or target is None:
         return
     kind = "surfaced" if example.surfaced else "withheld"
     setattr(row, f"judged_{kind}", getattr(row, f"judged_{kind}") + 1)
-    setattr(row, f"weight_{kind}", getattr(row, f"weight_{kind}") + weight)
-    charged = [(row.as_it_was, by_model[row.in_force])]
+    charged = [(row.as_it_was, as_it_was)]
     # One that came within the window would be charged for a part of it.
-    charged += [(row.sums.setdefault(model.id, Sums()), by_model[model.id]) for model in models if model.window < row.window]
+    charged += [(row.sums.setdefault(model.id, Sums()), wanted[model.id]) for model in models if model.window < row.window]
     for sums, confidence in charged:
         cost = profile.override_cost * target if confidence >= profile.threshold else profile.miss_cost * (1 - target)
         setattr(sums, kind, getattr(sums, kind) + weight * cost)
@@ -89,8 +101,11 @@ def compare(turn: Turn, example: ExampleRow, models: list[Candidate], wanted: li
 
 def handle_model(turn: Turn, model: Model) -> None:
     """Note which model is in force; one that is unknown becomes a candidate, with offsets of its own."""
+    before = turn.model(turn.row.in_force)
+    if before is not None:
+        before.last = turn.row.window
     turn.add(Candidate(model.id, turn.row.window, model.intercept, dict(model.weights)))
-    turn.row.in_force = model.id
+    turn.row.in_force, turn.row.adopted = model.id, None
 
 
 def handle_control(turn: Turn, control: Control) -> None:

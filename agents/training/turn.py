@@ -6,7 +6,17 @@ from typing import ClassVar
 
 from agents import turn
 from agents.training.offsets import PRIOR, move, output_of
-from agents.training.rows import Candidate, CandidatesRow, ExampleRow, ExamplesRow, FreezeRow, OffsetsRow, OwnOffset, TrainingRow
+from agents.training.rows import (
+    Candidate,
+    CandidatesRow,
+    ExampleRow,
+    ExamplesRow,
+    FreezeRow,
+    KnownClassesRow,
+    OffsetsRow,
+    OwnOffset,
+    TrainingRow,
+)
 
 HISTORY_WINDOWS = 8  # that a challenger is fitted on; DESIGN section 7
 CANDIDATE_WINDOWS = 50  # for which a candidate is held against the others: the horizon of hindsight
@@ -56,9 +66,11 @@ class Turn(turn.Turn):
 
     def offsets(self, scenario_class: str) -> OffsetsRow:
         """Return a class's offsets under the candidates, to be changed."""
-        if scenario_class not in self.row.classes:
-            self.row.classes.append(scenario_class)
-        return self.state.get(OffsetsRow, self.scope, scenario_class)
+        row = self.state.find(OffsetsRow, self.scope, scenario_class)
+        if row is None:
+            self.state.get(KnownClassesRow, self.scope).names.append(scenario_class)
+            row = self.state.get(OffsetsRow, self.scope, scenario_class)
+        return row
 
     def own(self, scenario_class: str) -> list[OwnOffset]:
         """Return a class's offset under each candidate, in the order of `models`."""
@@ -72,7 +84,7 @@ class Turn(turn.Turn):
             return
         if known is not None:
             self.models.remove(known)
-            for scenario_class in self.row.classes:
+            for scenario_class in self.state.get(KnownClassesRow, self.scope).names:
                 self.offsets(scenario_class).by_model.pop(model.id, None)
         self.models.append(model)
         folded: dict[str, OwnOffset] = {}

@@ -1,7 +1,7 @@
 """The end of a window: what the candidates cost, the next challenger, and what is forgotten."""
 
 from agents.training.fitting import fit
-from agents.training.rows import Candidate, CandidatesRow, ExampleRow, ExamplesRow, OffsetsRow, Sums
+from agents.training.rows import Candidate, CandidatesRow, ExampleRow, ExamplesRow, KnownClassesRow, OffsetsRow, Sums
 from agents.training.turn import CANDIDATE_WINDOWS, HISTORY_WINDOWS, Turn
 from schemas.alignment import ChallengerWindow
 from schemas.events import Judgement
@@ -13,7 +13,10 @@ def begin(turn: Turn, judgement: Judgement) -> None:
     row = turn.row
     if judgement.window <= row.window:
         return
-    surfaced, withheld = judgement.scored_surfaced - row.scored_surfaced, judgement.scored_withheld - row.scored_withheld
+    # Windows in which nothing was judged are like the one before them.
+    windows = judgement.window - row.window
+    surfaced = round((judgement.scored_surfaced - row.scored_surfaced) / windows)
+    withheld = round((judgement.scored_withheld - row.scored_withheld) / windows)
     ended = turn.state.find(ExamplesRow, turn.scope, str(row.window))
     if ended is not None:
         ended.surfaced, ended.withheld = surfaced, withheld
@@ -21,7 +24,6 @@ def begin(turn: Turn, judgement: Judgement) -> None:
     row.window = judgement.window
     row.scored_surfaced, row.scored_withheld = judgement.scored_surfaced, judgement.scored_withheld
     row.judged_surfaced = row.judged_withheld = 0
-    row.weight_surfaced = row.weight_withheld = 0.0
     row.as_it_was, row.sums = Sums(), {}
     prune(turn)
 
@@ -38,7 +40,7 @@ def end(turn: Turn, time_ms: int, surfaced: int, withheld: int) -> None:
     row = turn.row
     scored, judged = row.challenger, row.judged_surfaced + row.judged_withheld
     totals = {name: total(turn, sums, surfaced, withheld) for name, sums in row.sums.items()}
-    fitted = fit(turn.examples())
+    fitted = fit(turn.examples()) if turn.settings.profile.score == "logit" else None
     if fitted is not None:
         row.challenger = derived_name(turn.scope, "model", row.window)
         turn.add(Candidate(row.challenger, row.window, fitted.intercept, fitted.weights))
@@ -66,11 +68,11 @@ def end(turn: Turn, time_ms: int, surfaced: int, withheld: int) -> None:
 def total(turn: Turn, sums: Sums, surfaced: int, withheld: int) -> float:
     """Return a cost over the window: the judged decisions of each kind stand for all of that kind.
 
-    A kind of which nothing was judged adds nothing, to no candidate.
+    A kind of which nothing was judged adds nothing, to no candidate; what nobody trusted is judged to cost nothing either way.
     """
     row = turn.row
-    parts = ((sums.surfaced, row.weight_surfaced, surfaced), (sums.withheld, row.weight_withheld, withheld))
-    return sum(cost * count / weight for cost, weight, count in parts if weight > 0)
+    parts = ((sums.surfaced, row.judged_surfaced, surfaced), (sums.withheld, row.judged_withheld, withheld))
+    return sum(cost * count / judged for cost, judged, count in parts if judged > 0)
 
 
 def prune(turn: Turn) -> None:
@@ -81,12 +83,15 @@ def prune(turn: Turn) -> None:
         for name in turn.examples_of(window).decisions:
             turn.state.delete(ExampleRow, turn.scope, name)
         turn.state.delete(ExamplesRow, turn.scope, str(window))
-    models = turn.models
-    kept = [model for model in models if model.window >= row.window - CANDIDATE_WINDOWS or model.id in {row.in_force, row.challenger}]
+    models, dated = turn.models, row.window - CANDIDATE_WINDOWS
+    kept = [model for model in models if max(model.window, model.last) >= dated or model.id in {row.in_force, row.challenger}]
     if len(kept) == len(models):
         return
     turn.state.get(CandidatesRow, turn.scope).models = kept
-    names = {model.id for model in kept}
-    for scenario_class in row.classes:
-        offsets = turn.state.get(OffsetsRow, turn.scope, scenario_class)
+    names, classes = {model.id for model in kept}, turn.state.get(KnownClassesRow, turn.scope)
+    for scenario_class in list(classes.names):
+        offsets = turn.offsets(scenario_class)
         offsets.by_model = {name: own for name, own in offsets.by_model.items() if name in names}
+        if not offsets.by_model:
+            turn.state.delete(OffsetsRow, turn.scope, scenario_class)
+            classes.names.remove(scenario_class)

@@ -32,9 +32,9 @@ TOPICS = ("alignment", "retraining-result")
 Entry = tuple[str, Struct | bytes]
 Series = Sequence[float] | npt.NDArray[np.float64]
 UNKNOWN = Rate(0, 0, 0.0, 1.0)
-BETTER = OffPolicy(400, 250.0, 0.0, 0.4, 0.3, 0.1, 0.02)
-NO_BETTER = OffPolicy(400, 250.0, 0.0, 0.4, 0.39, 0.01, 0.02)
-TOO_FEW = OffPolicy(60, 40.0, 0.0, 0.4, 0.2, 0.2, 0.1)
+BETTER = OffPolicy(400, 250.0, 0.0, 0.4, 0.3, 0.1, 0.02, 60)
+NO_BETTER = OffPolicy(400, 250.0, 0.0, 0.4, 0.39, 0.01, 0.02, 60)
+TOO_FEW = OffPolicy(60, 40.0, 0.0, 0.4, 0.2, 0.2, 0.1, 25)
 
 
 def at(window: int) -> int:
