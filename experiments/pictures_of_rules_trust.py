@@ -73,8 +73,8 @@ def weights(habit: Habit, outcomes: float) -> Array:
         believed = np.where(random.random(COURSES) < SURE_SHARE, SURE, UNSURE)
         wanted = random.random(COURSES) < believed
         liked = np.where(wanted, random.random(COURSES) < habit.alpha, random.random(COURSES) >= habit.beta).astype(float)
-        answered = trust.observe(coins, liked, believed)
-        told = trust.verify(answered, liked, wanted.astype(float))
+        answered = trust.count(coins, liked, trust.posterior(coins, liked, believed), 1.0)
+        told = trust.count(answered, liked, wanted.astype(float), trust.OUTCOME_WEIGHT)
         known = random.random(COURSES) < outcomes
         coins = Coins(*(np.where(known, after, before) for before, after in zip(answered, told, strict=True)))
     return np.array([*course, float(np.mean(trust.weight(trust.channel(coins))))])
@@ -119,7 +119,8 @@ def wealth(liars: int) -> tuple[Array, Array]:
         habit = LIAR if operator < liars else HONEST
         wanted = random.random() < SURE
         liked = random.random() < (habit.alpha if wanted else 1 - habit.beta)
-        coins[operator] = trust.observe(coins[operator], float(liked), SURE)
+        believed = trust.posterior(coins[operator], float(liked), SURE)
+        coins[operator] = trust.count(coins[operator], float(liked), believed, 1.0)
         answers[operator] += 1
         overrides[operator] += not liked
         channel = trust.channel(Coins(*np.array(coins, dtype=float).T))

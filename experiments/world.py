@@ -36,7 +36,7 @@ PERSISTENCE = 0.7
 BURN_IN_STEPS = 52
 
 # Two events of one server are further apart than this, so that each can be told from the last.
-QUIET_MS = 120 * MINUTE_MS
+QUIET_MS = 80 * MINUTE_MS
 BACKUP_HOUR = 2.0
 
 
@@ -81,7 +81,7 @@ class Kind(NamedTuple):
 
 def _rising(lead: str) -> dict[str, float]:
     """An event that drives the usual load up too: something more is at work."""
-    return dict.fromkeys(LOAD, 7.0) | {lead: 16.0}
+    return dict.fromkeys(LOAD, 6.0) | {lead: 16.0}
 
 
 def _falling(lead: str) -> dict[str, float]:
@@ -90,7 +90,7 @@ def _falling(lead: str) -> dict[str, float]:
 
 
 LOAD = ("cpu_usage", "requests", "network_out_mb", "connections", "disk_write_mb", "network_in_mb")
-MORE_LOAD = ("queue_depth", "request_latency_ms", "disk_write_latency_ms", "memory_used")
+MORE_LOAD = ("queue_depth", "request_latency_ms", "disk_write_latency_ms", "memory_used", "disk_used")
 
 # Operators want something done about faults and nothing about the rest. The metric that moves most names the class: several lead
 # events of both sorts, so their classes stay mixed, and whether the other metrics rise or fall tells them apart. From the turn on
@@ -151,8 +151,8 @@ class World(Struct, frozen=True):
     servers: int = 100
     warm_up_h: float = 8.0
     tail_h: float = 6.0
-    gap_h: float = 1.4
-    turn_share: float = 0.45
+    gap_h: float = 0.9
+    turn_share: float = 0.5
 
     @property
     def busy_ms(self) -> int:
