@@ -142,7 +142,9 @@ def _draw_overrides(axes: Axes, courses: Sequence[Course], start_ms: int, error:
         axes.plot(times[shown], rolling[shown], color=COLOURS[course.learning], linewidth=2.2)
         ends.append((float(times[-1]), float(rolling[-1]), course))
     axes.axhline(error, color=GREY, linewidth=1, linestyle=(0, (4, 3)))
-    axes.annotate(f"operators' own error, {error:.0%}", (0, error), (4, -4), textcoords="offset points", va="top", color=GREY, fontsize=9.5)
+    behind = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+    style: Any = {"textcoords": "offset points", "va": "top", "color": GREY, "fontsize": 9.5, "bbox": behind}
+    axes.annotate(f"operators' own error, {error:.0%}", (0, error), (4, -4), **style)
     axes.set_ylim(0, max(0.5, axes.get_ylim()[1]))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     _label_ends(axes, ends)
