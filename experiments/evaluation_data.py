@@ -69,15 +69,17 @@ def load_courses(directory: Path) -> dict[str, Course]:
     """Read the telemetry of every entity that `entities.csv` lists, by the entity's name in the pipeline.
 
     Raises:
-        LogFileError: not a folder of this layout, or files and `entities.csv` do not agree.
+        LogFileError: not a folder of this layout, or an entity that is listed has no file; files that are not listed are left out.
     """
     # The folders that are listed, and no others: alerts may lie beside them.
     listed = [(row["dataset"], row["entity"]) for row in _table(directory / CATALOGUE, ("dataset", "entity", "step_seconds"))]
+    if not listed:
+        raise LogFileError(f"{directory / CATALOGUE} lists no entity; write a row for each: dataset, entity, step_seconds")
     folders = dict.fromkeys(dataset for dataset, _ in listed)
     found = {(dataset, series.entity): series for dataset in folders for series in datasets.load(directory / dataset)}
-    if odd := sorted(found.keys() ^ set(listed)):
-        names = ", ".join(f"{dataset}/{entity}" for dataset, entity in odd[:5])
-        raise LogFileError(f"{directory / CATALOGUE} and the parquet files do not agree: only one of them has {names}; add or remove it")
+    if absent := sorted(set(listed) - found.keys()):
+        names = ", ".join(f"{dataset}/{entity}" for dataset, entity in absent[:5])
+        raise LogFileError(f"{directory / CATALOGUE} lists {names}, of which there is no parquet file; add it or remove the row")
     return {course.key: course for course in (_course(directory, *name, found[name]) for name in dict.fromkeys(listed))}
 
 

@@ -182,7 +182,9 @@ def _draw_moments(axes: Axes, courses: Sequence[Course], start_ms: int, turn_ms:
             continue
         axes.axvline(day, color=colour, linewidth=1.2, linestyle=style, zorder=1)
         place = axes.get_xaxis_transform()
-        axes.text(day, 0.985, words, transform=place, rotation=90, va="top", ha="center", color=colour, fontsize=8.5, bbox=behind)
+        axes.text(
+            day, 0.985, words, transform=place, rotation=90, va="top", ha="center", color=colour, fontsize=8.5, bbox=behind, zorder=1.5
+        )
 
 
 def _label_ends(axes: Axes, ends: Sequence[tuple[float, float, Course]]) -> None:

@@ -14,8 +14,9 @@ from experiments.feed import Feed
 from experiments.picture import Course, change, loss_sentence, overrides_sentence
 from experiments.watching import Watch
 from experiments.world import DAY_MS, MINUTE_MS, START_MS
-from schemas.alignment import LossWindow
+from schemas.alignment import LossWindow, RetrainingResult
 from schemas.events import Answer
+from streams.serving.brought import Brought
 from streams.serving.tally import SKIPPED, ScopeTally
 
 SIMULATED = "simulated servers, faults and operators"
@@ -111,15 +112,22 @@ def retrainings(seen: Watch, start_ms: int) -> Table:
     for scope, course in seen.courses.items():
         for result, came in zip(course.retrainings, seen.brought(scope), strict=True):
             told = result.evaluation
-            saves = "saved" if result.status == "adopted" else "would have saved"
             table.add_row(
                 f"{(result.time_ms - start_ms) / DAY_MS:.1f}",
                 Text(result.status, style="green" if result.status == "adopted" else "yellow"),
                 f"{told.difference:.2f} ± {told.standard_error:.2f}" if told else "-",
                 f"{told.effective_sample_size:.0f}" if told else "-",
-                f"{saves} {came.saved:.0f} in {came.windows} windows" if came else "no window since",
+                _came(result, came),
             )
     return table
+
+
+def _came(result: RetrainingResult, came: Brought | None) -> str:
+    if came is None:
+        return "no window since"
+    would = "" if result.status == "adopted" else "would have "
+    said = f"saved {came.saved:.0f}" if came.saved >= 0 else f"cost {-came.saved:.0f} more"
+    return f"{would}{said} in {came.windows} windows"
 
 
 def sentences(feed: Feed, seen: Watch, courses: Sequence[Course]) -> list[str]:
