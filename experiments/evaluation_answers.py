@@ -54,7 +54,7 @@ class Operator:
             alert = alerts.by_id[name]
             course = self._courses[alert.entity]
             first, last = alerts.rows(alert, course, time_ms)
-            right = any(start < last and first < end for start, end in self._faults.get(course.key, ()) if first < last)
+            right = first < last and any(start < last and first < end for start, end in self._faults.get(course.key, ()))
             kind = self.said[name] = Answer.LIKE if right != errs else Answer.OVERRIDE
             answer = Feedback(name, OPERATOR, kind, time_ms, team=TEAM)
             records.append(Record(course.dataset.encode(), encode(answer), (("ce_id", f"{name}-{OPERATOR}".encode()),)))

@@ -5,6 +5,7 @@ tells in `stack.json` what runs. A state file whose lock nobody holds is what a 
 """
 
 import fcntl
+import getpass
 import os
 import time
 from pathlib import Path
@@ -53,6 +54,14 @@ class StackState(Struct):
     partitions: int
     processes: list[ProcessState] = msgspec.field(default_factory=list)
     error: str = ""
+
+
+def account() -> str:
+    """Return the login name of who runs this process, `uid-N` where the system has no name for it, as in many containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid-{os.getuid()}"
 
 
 def declared(**fields: Any) -> Deployment:  # noqa: ANN401 - the fields of Deployment

@@ -51,6 +51,12 @@ def inputs(deployment: Deployment, group: TaskGroup) -> list[TopicPartition]:
     return [TopicPartition(name, partition) for name in names for partition in range(deployment.partitions)]
 
 
+async def present(admin: AIOKafkaAdminClient, places: Iterable[TopicPartition]) -> list[TopicPartition]:
+    """Return the partitions that exist: a consumer that is asked for another one asks for it again and again."""
+    found = {(topic["topic"], each["partition"]) for topic in await admin.describe_topics() for each in topic["partitions"]}
+    return [place for place in places if place in found]
+
+
 async def group_states(deployment: Deployment, admin: AIOKafkaAdminClient, groups: Iterable[TaskGroup]) -> list[GroupState]:
     """Ask for the state and assignment of each group."""
     states = []
@@ -78,7 +84,7 @@ async def count_behind(
     """Fill in how many committed records each group has not taken yet."""
     async with open_reader(deployment) as reader:
         for group, state in zip(groups, states, strict=True):
-            held = await bounds(reader, inputs(deployment, group))
+            held = await bounds(reader, await present(admin, inputs(deployment, group)))
             committed = await admin.list_consumer_group_offsets(state.group)
             for partition, (first, end) in held.items():
                 # -1, or absent: nothing is committed yet.

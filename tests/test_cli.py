@@ -1,7 +1,9 @@
 """The command line: exit codes, messages, topics planned and applied, control records, what status and watch tell."""
 
 import asyncio
+import getpass
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,11 +17,14 @@ from schemas.identity import partition_of
 from schemas.settings import Deployment
 from streams import admin
 from streams.cli import COMMANDS, main
+from streams.cli.stack import inspect
 from streams.embedded import Kafka
 from streams.groups import TopicPlan
+from streams.home import account
 from streams.logs.reading import bounds, open_reader, read_blocks
 from streams.logs.sending import open_sender
 from streams.readiness import inputs
+from streams.stack import wanted_topics
 from streams.topology import TOPOLOGY
 
 PARTITIONS = 3
@@ -54,6 +59,48 @@ def test_every_command_exists_and_explains_itself(capsys: pytest.CaptureFixture[
     for name, _, does, _ in COMMANDS:
         assert main([name, "--help"]) == 0
         assert does in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        ["control", "kill"],
+        ["control", "resume"],
+        ["answer"],
+        ["answer", "d", "like"],
+        ["model", "list"],
+        ["why", "d"],
+        ["watch", "--once"],
+        ["status"],
+    ],
+)
+def test_a_broker_that_is_away_is_said(tokens: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where no broker answers, every command says so with its address, and ends with 1."""
+    monkeypatch.setenv("NPO_BROKER", "127.0.0.1:1")
+    assert main(tokens) == 1
+    assert "no broker answers at 127.0.0.1:1" in capsys.readouterr().err
+
+
+def test_an_account_without_a_name_has_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who runs a command is told by the login name, and by number where the system has none."""
+    assert account() == getpass.getuser()
+
+    def unknown() -> str:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.setattr(getpass, "getuser", unknown)
+    assert account() == f"uid-{os.getuid()}"
+
+
+async def test_status_asks_for_nothing_that_does_not_exist(deployment: Deployment, caplog: pytest.LogCaptureFixture) -> None:
+    """Of a deployment that lacks topics, status tells the groups as not at work; no client looks for what is not there."""
+    some = [plan for plan in wanted_topics(deployment) if "alignment" not in plan.name and "control" not in plan.name]
+    await admin.ensure(deployment, some)
+    report = await inspect(deployment)
+    assert not report.sound
+    assert report.topics < len(wanted_topics(deployment))
+    assert report.in_force == {}
+    assert "not found" not in caplog.text
 
 
 def test_help_imports_no_command() -> None:

@@ -6,16 +6,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.errors import SettingsError
+from schemas.errors import SettingsError, StackError
 from schemas.events import Command, Control, Decision, Life, Status
 from schemas.identity import partition_of
 from schemas.settings import Deployment
+from schemas.topics import CONTROL, dead_letter, physical
 from streams.cli import control, main
 from streams.cli.control import send
 from streams.embedded import Kafka
+from streams.logs.taking import since_now
 from streams.serving.force import Force
 from tests.deciding_worker import PARTITIONS, deciding, events, send_scenarios, unusual, variables
 
@@ -91,13 +94,14 @@ def test_a_command_tells_when_it_is_in_force(commands: Deployment, capsys: pytes
     assert main(["control", "kill", "--scope", "web", "--as", "ana", "--reason", "drill"]) == 0
     assert "in force after" in capsys.readouterr().out
     asyncio.run(send_scenarios(commands, [unusual(0, "web")]))
+    asyncio.run(decided(commands, "web-0"))
     for command in ("freeze", "shadow"):
         assert main(["control", command, "--as", "ben", "--json"]) == 0
         told = json.loads(capsys.readouterr().out)
         assert (told["in_force"], told["records"]) == (True, PARTITIONS)
     for command in ("quarantine", "revoke"):
         assert main(["control", command, f"eve-{command}", "--scope", "web", "--as", "ana"]) == 0
-    capsys.readouterr()
+    assert "web has never heard it" in capsys.readouterr().out
     main(["status", "--json"])
     in_force = json.loads(capsys.readouterr().out)["in_force"]
     assert {name: told["by"] for name, told in in_force["*"].items()} == {"frozen": "ben", "shadow": "ben"}
@@ -106,7 +110,11 @@ def test_a_command_tells_when_it_is_in_force(commands: Deployment, capsys: pytes
     assert main(["status"]) == 1, "only one of the groups has a worker"
     assert "web: quarantined eve-quarantine by ana" in capsys.readouterr().out
     assert main(["control", "resume"]) == 0
+    assert "takes back: frozen by ben, shadow by ben;" in capsys.readouterr().out
     assert main(["control", "resume", "--scope", "web"]) == 0
+    assert "takes back: killed by ana;" in capsys.readouterr().out
+    assert main(["control", "resume", "--scope", "web"]) == 0
+    assert "nothing of this reach to take back" in capsys.readouterr().out
     for command in ("quarantine", "revoke"):
         assert main(["control", "release", f"eve-{command}", "--scope", "web"]) == 0
     capsys.readouterr()
@@ -129,6 +137,60 @@ def test_a_command_that_nobody_takes_is_a_fault(monkeypatch: pytest.MonkeyPatch,
         control.letters_of(Control(Command.REVOKE, 0, "me"), 1)
     with pytest.raises(SettingsError, match="scope"):
         control.letters_of(Control(Command.KILL, 0, "me", "x" * 300), 1)
+    for refused in (Control(Command.KILL, 0, "me", "a\x1fb"), Control(Command.REVOKE, 0, "me", "web", "e\x1fve")):
+        with pytest.raises(SettingsError, match=r"U\+001F"):
+            control.letters_of(refused, 1)
+
+
+@pytest.mark.usefixtures("commands")
+def test_a_command_that_the_tasks_refuse_is_a_fault(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A command that becomes a dead letter is told with its reason and code 1, and nowhere said to be in force."""
+    monkeypatch.setattr(control, "places_of", lambda *_: [1 - partition_of(b"astray", PARTITIONS)])
+    assert main(["control", "kill", "--scope", "astray", "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert (told["in_force"], told["refused"].split(":")[0]) == (False, "wrong_partition")
+    assert main(["control", "kill", "--scope", "astray"]) == 1
+    assert "REFUSED, wrong_partition" in capsys.readouterr().out
+    main(["status", "--json"])
+    assert "astray" not in json.loads(capsys.readouterr().out)["in_force"]
+
+
+async def test_what_came_of_a_record_is_not_guessed(running: Deployment) -> None:
+    """While a transaction is open where a dead letter would be, nothing is said of what was sent; afterwards it is."""
+    place = (dead_letter(CONTROL.name), 0)
+    since = await since_now(running, [place])
+    options = {"bootstrap_servers": running.broker, "transactional_id": "test-control-open"}
+    async with AIOKafkaProducer(**options) as producer:
+        await producer.begin_transaction()
+        await producer.send_and_wait(physical(place[0], running.topic_prefix), b"", partition=place[1])
+        with pytest.raises(StackError, match="has not ended"):
+            await since.refusal([], 0.1)
+        await producer.abort_transaction()
+    assert await since.refusal([], PATIENCE_S) is None
+
+
+def test_a_revoke_tells_what_was_folded_again(commands: Deployment, capsys: pytest.CaptureFixture[str]) -> None:
+    """A source's own scope tells at once how many classes it has folded; of all scopes it is said when they do."""
+    asyncio.run(send_scenarios(commands, [unusual(number, "till") for number in range(2)]))
+    asyncio.run(decided(commands, "till-1"))
+    main(["answer", "--scope", "till", "--json"])
+    name = json.loads(capsys.readouterr().out)[0]["id"]
+    assert main(["answer", name, "like", "--as", "mia"]) == 0
+    # The answer counts once its decision has closed.
+    asyncio.run(send_scenarios(commands, [unusual(500, "till")]))
+    asyncio.run(decided(commands, "till-500"))
+    capsys.readouterr()
+    assert main(["control", "revoke", "mia", "--scope", "till", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["revoked"].keys() == {"till"}
+    assert told["revoked"]["till"]["classes"] > 0
+    assert main(["control", "revoke", "max", "--scope", "till"]) == 0
+    assert "till has never heard it" in capsys.readouterr().out
+    assert main(["control", "revoke", "mia"]) == 0
+    assert "a scope that is not named here folds without it when its next records come" in capsys.readouterr().out
+    assert main(["control", "release", "mia"]) == 0
+    for source in ("mia", "max"):
+        assert main(["control", "release", source, "--scope", "till"]) == 0
 
 
 def test_an_answer_tells_what_became_of_it(commands: Deployment, capsys: pytest.CaptureFixture[str]) -> None:

@@ -158,6 +158,11 @@ def test_a_known_liar_does_not_look_like_a_jump(before: Offsets, liked: float, w
         assert (after.falling > falling) != bool(liked)
 
 
+def observed(coins: trust.Coins, liked: float, wanted: float) -> trust.Coins:
+    """The coins after one answer, by EM."""
+    return trust.count(coins, liked, trust.posterior(coins, liked, wanted), 1.0)
+
+
 def test_trust_separates_the_honest_from_the_liar() -> None:
     """After 100 answers in classes that are known well, an honest unknown account has weight 1 and an inverter none."""
     random = np.random.default_rng(3)
@@ -166,8 +171,8 @@ def test_trust_separates_the_honest_from_the_liar() -> None:
     for _ in range(100):
         wanted = random.random() < 0.5
         belief = 0.95 if wanted else 0.05
-        honest = trust.observe(honest, float(wanted), belief)
-        liar = trust.observe(liar, float(not wanted), belief)
+        honest = observed(honest, float(wanted), belief)
+        liar = observed(liar, float(not wanted), belief)
     assert trust.weight(trust.channel(honest)) == 1
     assert trust.weight(trust.channel(liar)) == 0
 
@@ -177,11 +182,11 @@ def test_coins_stay_coins(log: list[tuple[float, float]]) -> None:
     """Whatever is answered, both coins stay inside (0, 1) and one answer adds one count, an outcome five."""
     coins = trust.prior(on_roster=True)
     for count, (liked, wanted) in enumerate(log, 1):
-        coins = trust.observe(coins, liked, wanted)
+        coins = observed(coins, liked, wanted)
         assert coins.wanted + coins.unwanted == pytest.approx(10 + count)
         assert 0 < trust.channel(coins).alpha < 1
         assert 0 < trust.channel(coins).beta < 1
-    told = trust.verify(coins, 1.0, 0.0)
+    told = trust.count(coins, 1.0, 0.0, trust.OUTCOME_WEIGHT)
     assert told.unwanted == pytest.approx(coins.unwanted + 5)
 
 

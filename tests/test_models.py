@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from schemas import codecs
 from schemas.alignment import ModelTaken, OffPolicy, RetrainingResult
 from schemas.errors import SettingsError
-from schemas.events import Decision, Model
+from schemas.events import MEASUREMENT_MAX, Decision, Model
 from schemas.headers import cloud_event
 from schemas.identity import partition_of
 from schemas.settings import Deployment
@@ -32,16 +32,19 @@ from tests.deciding_worker import PARTITIONS, deciding, events, send_scenarios, 
 FIRST = Model("aa11", "shop", 1_577_836_800_000, 0.4, {"log_score": 3.0, "share_high": -1.5}, "initial", {"difference": 0.1}, "trained")
 SECOND = replace(FIRST, id="ab22", parent="aa11", intercept=0.1)
 OFFERED = replace(FIRST, id="cc33", parent="ab22", intercept=9.0)
+LOST = replace(FIRST, id="dd44", parent="ab22", intercept=8.0)
 
 
 @pytest.fixture(scope="module")
 def running(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """A deployment whose deciding worker runs, and in whose scope `shop` retraining has put two models in force and offered a third."""
+    """A deployment whose deciding worker runs, and in whose scope `shop` retraining has put two models in force and offered more."""
     with deciding(kafka, "test-models", tmp_path_factory.mktemp("models")) as deployment:
         evaluation = OffPolicy(200, 150.0, 0.0, 0.4, 0.5, -0.1, 0.02)
         refused = RetrainingResult("r", "c", "shop", 1_577_836_900_000, 3, "refused", "no better", "ab22", evaluation, OFFERED, {})
         asyncio.run(send_scenarios(deployment, [unusual(0)]))
-        asyncio.run(write(deployment, ("model", FIRST), ("model", SECOND), ("retraining-result", refused)))
+        lost = RetrainingResult("l", "c", "shop", 1_577_836_900_000, 3, "adopted", "better", "ab22", evaluation, LOST, {})
+        told = (("model", FIRST), ("model", SECOND), ("retraining-result", refused), ("retraining-result", lost))
+        asyncio.run(write(deployment, *told))
         asyncio.run(taken(deployment, SECOND.id))
         yield deployment
 
@@ -128,6 +131,7 @@ def test_models_are_listed_shown_and_brought_back(commands: Deployment, capsys: 
     [
         (["rollback", "--scope", "empty"], "no model is known"),
         (["rollback", "cc33", "--scope", "shop"], "no better"),
+        (["rollback", "dd44", "--scope", "shop"], "the model topic does not have it"),
         (["rollback", "zz", "--scope", "shop"], "no model begins with zz in scope shop"),
         (["show", "a"], "2 models begin with a"),
         (["import", "no-such-file.json", "--scope", "new"], "no-such-file.json"),
@@ -164,7 +168,8 @@ def test_a_scope_is_given_anothers_model(commands: Deployment, tmp_path: Path, c
     assert decided_under(commands, 0, "new") == came["id"]
     file = tmp_path / "model.json"
     file.write_text(json.dumps(printed(capsys, "model", "show", "aa11")))
-    assert printed(capsys, "model", "import", str(file), "--scope", "new")["model"]["id"] == came["id"]
+    again = printed(capsys, "model", "import", str(file), "--scope", "new")
+    assert (again["model"]["id"], again["in_force"], again["taken"]) == (came["id"], True, None), "in force already"
     assert printed(capsys, "model", "import", str(file), "--scope", "other")["model"]["id"] != came["id"]
 
 
@@ -186,9 +191,9 @@ names = st.sampled_from(("", "x" * 300, "ok"))
 
 @given(st.floats(), st.dictionaries(names, st.floats(), max_size=3), names)
 def test_only_models_that_can_decide_are_sent(intercept: float, weights: dict[str, float], scope: str) -> None:
-    """A model passes the check if and only if its numbers are finite and its names are 1 to 249 characters."""
+    """A model passes the check if and only if its numbers are at most 1e100 and its names are 1 to 249 characters."""
     model = Model("m", scope, 0, intercept, weights)
-    good = all(abs(number) < float("inf") for number in (intercept, *weights.values())) and {scope, *weights} <= {"ok"}
+    good = all(abs(number) <= MEASUREMENT_MAX for number in (intercept, *weights.values())) and {scope, *weights} <= {"ok"}
     if good:
         check(model)
     else:

@@ -11,7 +11,6 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from schemas.codecs import decode
 from schemas.errors import LogFileError, SettingsError
@@ -19,9 +18,12 @@ from schemas.events import Sample
 from schemas.headers import ARROW, CONTENT_TYPE, find
 from schemas.identity import partition_of
 from schemas.settings import Deployment
+from schemas.topics import physical
+from streams import admin
 from streams.cli import main
 from streams.cli.play import Played, parse_speed, send
 from streams.embedded import Kafka
+from streams.groups import TopicPlan
 from streams.logs import datasets
 from streams.logs.reading import bounds, open_reader, read_blocks
 
@@ -48,13 +50,11 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def deployment(kafka: Kafka, unique_name: str) -> Deployment:
-    """A telemetry topic of the test's own, with three partitions."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-    await admin.start()
-    prefix = f"{unique_name[-150:]}."
-    await admin.create_topics([NewTopic(f"{prefix}telemetry.v1", 3, 1, topic_configs={"message.timestamp.type": "LogAppendTime"})])
-    await admin.close()
-    return Deployment(broker=kafka.bootstrap, topic_prefix=prefix)
+    """A telemetry topic of the test's own, with three partitions, that the broker shows."""
+    deployment = Deployment(broker=kafka.bootstrap, topic_prefix=f"{unique_name[-150:]}.")
+    name = physical("telemetry", deployment.topic_prefix)
+    await admin.ensure(deployment, [TopicPlan(name, 3, {"message.timestamp.type": "LogAppendTime"})])
+    return deployment
 
 
 async def received(deployment: Deployment) -> list[tuple[str, Sample]]:

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from agents.deciding.decider import decide
 from agents.step import Block, Context
-from agents.turn import scope_of
 from schemas import codecs, topics
 from schemas.alignment import Alarm, AlignmentEvent, LossWindow, OffPolicy, Rate, RetrainingResult
 from schemas.codecs import HOUR_MS
-from schemas.errors import RecordError, StackError
+from schemas.errors import StackError
 from schemas.events import (
     Action,
     Answer,
@@ -241,23 +241,22 @@ def test_read_model_holds_every_kind_of_event() -> None:
     assert set(structs(AlignmentEvent)) <= kinds
 
 
+scopes = st.sampled_from((*SCOPES, "a\x1fb"))
 times_ms = st.sampled_from([hours * HOUR_MS for hours in range(4)])
 written_by_people = st.one_of(
-    st.builds(Control, st.sampled_from(Command), times_ms, st.just("me"), st.sampled_from((None, *SCOPES)), st.just("eve")),
-    st.builds(Model, st.just("m"), st.sampled_from(SCOPES), times_ms, st.just(0.0), st.just({})),
+    st.builds(Control, st.sampled_from(Command), times_ms, st.just("me"), scopes, st.sampled_from(("eve", "", "e\x1fve"))),
+    st.builds(Control, st.sampled_from(Command), times_ms, st.just("me"), st.none(), st.sampled_from(("eve", ""))),
+    st.builds(Model, st.just("m"), scopes, times_ms, st.just(0.0), st.just({})),
 )
 
 
-@given(written_by_people, st.sampled_from((None, b"", b"web", b"db", b"*|kill|")), st.integers(0, 1), st.integers(0, 3))
+@given(written_by_people, st.sampled_from((None, b"", b"web", b"db", b"a\x1fb", b"*|kill|")), st.integers(0, 1), st.integers(0, 3))
 def test_read_model_leaves_out_what_tasks_refuse(event: Control | Model, key: bytes | None, partition: int, hours: int) -> None:
-    """A command or model is left out if and only if the tasks that read it refuse it: by its partition, key or time."""
+    """A command or model is left out if and only if the tasks that read it refuse it: by its names, partition, key or time."""
     topic = "control" if isinstance(event, Control) else "model"
     block = Block(topic, partition, [0], [hours * HOUR_MS + 1], [key], [codecs.encode(event)], [()])
-    try:
-        scope_of(block, 0, Context(SETTINGS, {}, PARTITIONS), event)
-        refused = False
-    except RecordError:
-        refused = True
+    outputs = decide({}, block, Context(SETTINGS, {}, PARTITIONS)).outputs
+    refused = any(output.topic == topics.dead_letter(topic) for output in outputs)
     record = SimpleNamespace(key=key, partition=partition, timestamp=block.timestamps_ms[0])
     assert (why_refused(topic, event, record, PARTITIONS) is not None) == refused
 

@@ -1,7 +1,6 @@
 """`npo answer`: one operator's answer to one recommendation, and the recommendations that wait for one."""
 
 import asyncio
-import getpass
 import json as json_text
 from typing import Annotated, Literal
 
@@ -20,15 +19,14 @@ from schemas.events import Answer, Feedback, Life, Recommendation, StandingAnswe
 from schemas.headers import CONTENT_TYPE, JSON, rfc3339
 from schemas.identity import partition_of
 from schemas.settings import Deployment
-from streams.home import connect
+from streams.home import account, connect
 from streams.logs.reading import open_reader, partition_counts, require
 from streams.logs.tails import event_time, records_of
-from streams.logs.taking import SETTLE_S, WAIT_S, Letter, Sent, Since, open_office, since_now
+from streams.logs.taking import WAIT_S, Letter, Sent, Since, open_office, since_now
 from streams.serving.following import follow
 from streams.serving.tally import is_answerable
 
 FAULT = 1
-SETTLE_POLL_S = 0.1
 
 
 class Shown(Struct):
@@ -100,7 +98,7 @@ def answer(  # noqa: PLR0913 - one for each option
         return show_waiting(asyncio.run(waiting(deployment, scope)), json=json)
     if kind is None:
         raise SettingsError(f"no answer to {decision}: add override, like, neutral or retract")
-    said = Said(Answer(kind), operator or getpass.getuser(), reason, note, revision)
+    said = Said(Answer(kind), operator or account(), reason, note, revision)
     with Console(stderr=True).status("sending"):
         given = asyncio.run(give(deployment, decision, said, scope, WAIT_S if wait else None))
     told = given.feedback
@@ -146,6 +144,7 @@ async def give(deployment: Deployment, decision: str, said: Said, scope: str | N
         UnknownDecisionError: no recommendation has this id, or several begin with it.
         SettingsError: not an answer, e.g. a note that is too long.
         TopologyError: the topics do not exist.
+        StackError: it was taken, and what came of it cannot be seen.
     """
     counts = await partition_counts(deployment)
     refused = topics.dead_letter(topics.FEEDBACK.name)
@@ -166,7 +165,8 @@ async def give(deployment: Deployment, decision: str, said: Said, scope: str | N
         feedback = msgspec.convert({**to_builtins(said), "decision": shown.id, "time_ms": time_ms, "revision": revision}, Feedback)
     except msgspec.ValidationError as error:
         raise SettingsError(f"not an answer: {error}; change the option of that name") from error
-    since = None if wait_s is None else await since_now(deployment, [topics.RECOMMENDATION.name, refused], key, counts)
+    watched = [(name, partition_of(key, counts[name])) for name in (topics.RECOMMENDATION.name, refused) if name in counts]
+    since = None if wait_s is None else await since_now(deployment, watched)
     async with open_office(deployment) as office:
         letter = Letter(topics.FEEDBACK.name, partition, key, encode(feedback), ((CONTENT_TYPE, JSON),))
         (sent,) = await office.send([letter])
@@ -176,22 +176,21 @@ async def give(deployment: Deployment, decision: str, said: Said, scope: str | N
             return Given(
                 feedback, taken=False, said=f"sent, NOT taken yet after {wait_s:.0f} s: do workers of `deciding` run? (`npo status`)"
             )
-    return await verdict(since, feedback, sent)
+    return await verdict(since, feedback, sent, wait_s)
 
 
-async def verdict(since: Since, feedback: Feedback, sent: Sent) -> Given:
-    """Say what the pipeline has made of an answer that it has taken: it stands, it was late, it is a dead letter, or nothing."""
-    place = {"npo_topic": sent.topic, "npo_partition": str(sent.partition), "npo_offset": str(sent.offset)}
-    for _ in range(round(SETTLE_S / SETTLE_POLL_S)):
-        for letter in await since.read(topics.dead_letter(sent.topic)):
-            said = {name: value.decode(errors="replace") for name, value in letter.headers}
-            if place.items() <= said.items():
-                return Given(feedback, taken=False, said=f"refused, {said.get('npo_reason')}: {said.get('npo_detail')}")
-        for event in await since.events(topics.RECOMMENDATION.name):
-            if event.id == feedback.decision and event.life is Life.ANSWERED and event.positions.get(sent.topic) == sent.offset + 1:
-                late = "; it came after the decision had closed, and counts for trust only" if event.late else ""
-                return Given(feedback, taken=True, said=f"taken{late}")
-        await asyncio.sleep(SETTLE_POLL_S)
+async def verdict(since: Since, feedback: Feedback, sent: Sent, wait_s: float) -> Given:
+    """Say what the pipeline has made of an answer that it has taken: it stands, it was late, it is a dead letter, or nothing.
+
+    Raises:
+        StackError: that cannot be seen within `wait_s`.
+    """
+    if why := await since.refusal([sent], wait_s):
+        return Given(feedback, taken=False, said=f"refused, {why}")
+    for event in await since.events(topics.RECOMMENDATION.name):
+        if event.id == feedback.decision and event.life is Life.ANSWERED and event.positions.get(sent.topic) == sent.offset + 1:
+            late = "; it came after the decision had closed, and counts for trust only" if event.late else ""
+            return Given(feedback, taken=True, said=f"taken{late}")
     return Given(feedback, taken=True, said="taken, and nothing changed: this operator's answer has this revision, or a later one, already")
 
 

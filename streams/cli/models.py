@@ -1,7 +1,6 @@
 """`npo model list|show|rollback|import`: which models a scope has had, what they are, and putting one in force by hand."""
 
 import asyncio
-import getpass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +16,7 @@ from schemas.errors import SettingsError
 from schemas.events import Model
 from schemas.headers import rfc3339
 from schemas.settings import Deployment, load_settings
-from streams.home import connect
+from streams.home import account, connect
 from streams.logs.deploying import check, imported, read_model, require_settings_in_use, send_model
 from streams.logs.taking import WAIT_S
 from streams.serving.history import Arrival, History, initial_model, read_histories
@@ -120,11 +119,12 @@ def rollback(model: str | None = None, *, scope: str, reason: str = "", by: As =
     if found.id == history.in_force:
         raise SettingsError(f"model {found.id} is in force in scope {scope} already; `npo model list --scope {scope}` shows the others")
     if found.id not in {INITIAL, *(arrival.model.id for arrival in history.arrivals)}:
-        why = next(result.reason for result in history.refused if result.model is not None and result.model.id == found.id)
-        raise SettingsError(f"model {found.id} was never in force in scope {scope}: retraining refused it ({why}); name one that was")
+        reasons = [result.reason for result in history.refused if result.model is not None and result.model.id == found.id]
+        why = f"retraining refused it ({reasons[0]})" if reasons else "retraining adopted it, and the model topic does not have it"
+        raise SettingsError(f"model {found.id} was never in force in scope {scope}: {why}; name one that was")
     if found.id == INITIAL:
         asyncio.run(require_settings_in_use(deployment, scope))
-    back = replace(found, origin="rollback", by=by or getpass.getuser())
+    back = replace(found, origin="rollback", by=by or account())
     return put_in_force(deployment, back, reason, json=json)
 
 
@@ -148,7 +148,7 @@ def import_model(model: str, *, scope: str, from_scope: str | None = None, reaso
     deployment = connect()
     histories = {} if from_scope is None else asyncio.run(read_histories(deployment))
     found = read_model(Path(model)) if from_scope is None else find(deployment, histories, model, from_scope)
-    return put_in_force(deployment, imported(found, scope, by or getpass.getuser()), reason, json=json)
+    return put_in_force(deployment, imported(found, scope, by or account()), reason, json=json)
 
 
 def find(deployment: Deployment, histories: dict[str, History], beginning: str, scope: str | None) -> Model:
@@ -183,7 +183,7 @@ def put_in_force(deployment: Deployment, model: Model, reason: str, *, json: boo
     if not came.in_force:
         said += f", NOT in force yet after {WAIT_S:.0f} s: do workers of `deciding` run? (`npo status`)"
     elif came.taken is None:
-        said += "; in force"
+        said += "; it was in force already, and nothing changed"
     else:
         told = came.taken
         said += f"; in force instead of {told.replaced}: {told.classes} classes folded again from {told.answers} answers"

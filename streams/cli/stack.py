@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.table import Table
 
 from schemas.errors import StackError
-from schemas.events import Control
 from schemas.headers import rfc3339
 from schemas.settings import Deployment
 from schemas.topics import CONTROL, MODEL
@@ -16,6 +15,7 @@ from streams import admin, stack
 from streams.home import StackState, without_password
 from streams.logs.reading import partition_counts
 from streams.readiness import GroupState, count_behind, group_states
+from streams.serving.commanded import read_forces
 from streams.serving.following import follow
 from streams.serving.force import ALL_SCOPES, Force
 from streams.serving.letters import Letters, read_letters
@@ -123,7 +123,9 @@ async def inspect(deployment: Deployment) -> Report:
             states = await group_states(deployment, client, TOPOLOGY)
             counts = await partition_counts(deployment)
             await count_behind(deployment, client, TOPOLOGY, states)
-        in_force, models = await commands(deployment)
+        # What does not exist yet has said nothing.
+        in_force = await read_forces(deployment) if CONTROL.name in counts else {}
+        models = await models_in_force(deployment) if MODEL.name in counts else {}
         letters = await read_letters(deployment)
     except KafkaError as error:
         raise StackError(f"the broker at {deployment.broker} does not answer: {error}; `npo down` and `npo up` start it anew") from error
@@ -133,19 +135,9 @@ async def inspect(deployment: Deployment) -> Report:
     return Report(deployment.broker or "", redis, own, len(counts), states, in_force, models, letters)
 
 
-async def commands(deployment: Deployment) -> tuple[dict[str, Force], dict[str, str]]:
-    """Read what is in force, and each scope's model, from the control and model topics."""
-    forces: dict[tuple[str, int], Force] = {}
-    models: dict[str, str] = {}
-    async for batch in follow(deployment, (CONTROL.name, MODEL.name)):
-        for told in batch:
-            if isinstance(told.event, Control):
-                place = told.event.scope or ALL_SCOPES, told.partition
-                forces[place] = forces.get(place, Force()).after(told.event)
-            else:
-                models[told.event.scope] = told.event.id
-    # A command to all is one record in every partition: in force as soon as one of them has it.
-    return {scope: force for (scope, _), force in forces.items() if force}, models
+async def models_in_force(deployment: Deployment) -> dict[str, str]:
+    """Read each scope's model from the model topic."""
+    return {told.event.scope: told.event.id async for batch in follow(deployment, [MODEL.name]) for told in batch}
 
 
 def show(report: Report, console: Console) -> None:

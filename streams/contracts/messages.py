@@ -128,6 +128,7 @@ def header_schemas() -> dict[str, Schema]:
         "npo_partition": DIGITS,
         "npo_offset": DIGITS,
         "npo_timestamp_ms": DIGITS | {"description": "When the broker appended it, milliseconds since 1970 UTC."},
+        "npo_group": {"type": "string", "description": "The task group that refused it: several may read a topic."},
     }
     loose = properties | {TRACEPARENT: {"type": "string", "description": "Carried on if it is valid; tracestate is not."}}
     return {

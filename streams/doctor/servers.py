@@ -18,7 +18,7 @@ from streams.engine.health import Report
 from streams.groups import TaskGroup
 from streams.home import find
 from streams.logs.reading import bounds, read_blocks
-from streams.readiness import GroupState, count_behind, group_states, inputs
+from streams.readiness import GroupState, count_behind, group_states, inputs, present
 from streams.stack import wanted_topics
 from streams.topology import TOPOLOGY
 
@@ -127,7 +127,8 @@ async def _oldest_untaken_ms(case: Case, group: TaskGroup, state: GroupState) ->
         return None
     committed = await case.admin.list_consumer_group_offsets(state.group)
     oldest_ms = None
-    for place, (first, end) in (await bounds(case.reader, inputs(case.deployment, group))).items():
+    places = await present(case.admin, inputs(case.deployment, group))
+    for place, (first, end) in (await bounds(case.reader, places)).items():
         start = max(first, committed[place].offset if place in committed else first)
         async for block in read_blocks(case.reader, "", place, start, min(end, start + LOOK_RECORDS)):
             oldest_ms = min(oldest_ms or block.timestamps_ms[0], block.timestamps_ms[0])

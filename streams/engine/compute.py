@@ -7,6 +7,7 @@ from typing import NamedTuple
 import structlog
 
 from agents.step import Block, Context, Output, Result, Step, dead_letter
+from schemas import topics
 from schemas.errors import RecordError, StateError, TopologyError
 from streams.engine.fetch import slice_block
 
@@ -55,10 +56,14 @@ class State:
 
 
 class Limits(NamedTuple):
-    """The largest record, in bytes, that each topic takes (by short name), and the state's changelog."""
+    """What a group may write: the largest record, in bytes, that each topic takes (by short name), and the state's changelog.
+
+    Its dead letters carry the group's name.
+    """
 
     topics: Mapping[str, int]
     changelog: int
+    group: str
 
 
 def record_bytes(output: Output) -> int:
@@ -80,7 +85,9 @@ def compute(step: Step, state: State, block: Block, context: Context, limits: Li
     """
     try:
         result = step(state, block, context)
-        _check(result, limits)
+        letters = topics.dead_letter(block.topic)
+        outputs = [_signed(output, limits) if output.topic == letters else output for output in result.outputs]
+        _check(Result(outputs, result.rows), limits)
     except (StateError, TopologyError, MemoryError):
         raise
     except BaseException as error:
@@ -94,7 +101,12 @@ def compute(step: Step, state: State, block: Block, context: Context, limits: Li
         first = compute(step, state, slice_block(block, 0, middle), context, limits)
         return first + compute(step, state, slice_block(block, middle, len(block.offsets)), context._replace(positions=positions), limits)
     state.pending.update(result.rows)
-    return [Timed(output, block.timestamps_ms[output.ordinal]) for output in result.outputs]
+    return [Timed(output, block.timestamps_ms[output.ordinal]) for output in outputs]
+
+
+def _signed(letter: Output, limits: Limits) -> Output:
+    """Return a dead letter with the name of the group that refused the record: several groups may read its topic."""
+    return letter._replace(headers=(*letter.headers, ("npo_group", limits.group.encode())))
 
 
 def _check(result: Result, limits: Limits) -> None:
@@ -118,10 +130,10 @@ def _reject(block: Block, error: BaseException, limits: Limits) -> Output:
     log.error(
         "record refused", topic=block.topic, partition=block.partition, offset=block.offsets[0], reason=reason, detail=detail, where=where
     )
-    letter = dead_letter(block, 0, reason, detail)
+    letter = _signed(dead_letter(block, 0, reason, detail), limits)
     limit = limits.topics[letter.topic]
     if record_bytes(letter) > limit:
         kept = (block.values[0] or b"")[: limit // 2]
         bare = block._replace(values=[kept], headers=[()])
-        letter = dead_letter(bare, 0, reason, f"cut to {len(kept)} bytes, headers left out; {detail}")
+        letter = _signed(dead_letter(bare, 0, reason, f"cut to {len(kept)} bytes, headers left out; {detail}"), limits)
     return letter

@@ -1,7 +1,7 @@
 """Whether a worker lives and whether it is ready: each check with its value and, where it fails, the reason in words.
 
-An observer in the worker's event loop looks at tasks, stores and broker every OBSERVE_S and leaves what it saw; whoever asks, from any
-thread, is answered from that.
+An observer in the worker's event loop looks at stores and broker every OBSERVE_S and leaves what it saw; whoever asks, from any thread,
+is answered from that, and from the tasks as they are at that moment.
 """
 
 import asyncio
@@ -77,13 +77,17 @@ class Health:
         watchdog: knows who has work and makes no progress.
 
     Attributes:
-        phase: what the worker waits for before it has tasks, empty once it has.
+        phase: what the worker waits for before it joins its group, or why it is about to end; empty in between.
+        app: the worker's app, once the observer has seen it; the tasks at work are asked of it.
         tasks: the tasks as they were seen last, by number.
         answered_s: when the broker last answered the observer, monotonic.
+        blind: what keeps the observer from seeing the tasks, empty where nothing does.
     """
 
     def __init__(self, deployment: Deployment, watchdog: Watchdog) -> None:
         self.phase = "no broker has answered yet"
+        self.app: GroupApp | None = None
+        self.blind = ""
         self.tasks: dict[int, TaskSeen] = {}
         self.answered_s = time.monotonic()
         self._broker = deployment.broker or ""
@@ -102,17 +106,20 @@ class Health:
 
     def ready(self) -> Report:
         """Tell whether the process does its part: tasks recovered and not far behind, stores readable, producers fenced, broker there."""
-        # The observer puts another dictionary there.
-        tasks = self.tasks
+        # Both are other dictionaries after a change.
+        owned, seen = {} if self.app is None else self.app.owned, self.tasks
+        tasks = {number: seen[number] for number in owned if number in seen}
         silent_s = round(time.monotonic() - self.answered_s, 1)
         silent = "" if silent_s <= SILENCE_S_MAX else f"no answer from {self._broker} for {silent_s} s, or an event loop that is busy"
+        waits = self.phase or self.blind or ("" if self.app is None else waits_for(self.app))
+        waits = waits or ("" if len(tasks) == len(owned) else f"{len(owned) - len(tasks)} tasks have not been looked at yet")
         behind = sum(sum(task.behind.values()) for task in tasks.values())
         late = "" if behind <= self._lag_max else f"{behind} offsets behind, NPO_READY_LAG_MAX is {self._lag_max}"
         stores = [f"task {number}: {task.store_fault}" for number, task in tasks.items() if task.store_fault]
         producers = [f"task {number}: {task.producer_fault}" for number, task in tasks.items() if task.producer_fault]
         return _report(
             {
-                "tasks": Check(not self.phase, len(tasks), self.phase),
+                "tasks": Check(not waits, len(owned), waits),
                 "broker": Check(not silent, silent_s, silent),
                 "lag": Check(not late, behind, late),
                 "stores": Check(not stores, len(tasks) - len(stores), "; ".join(stores)),
@@ -125,18 +132,35 @@ def _report(checks: dict[str, Check]) -> Report:
     return Report(all(check.ok for check in checks.values()), checks)
 
 
+def waits_for(app: "GroupApp") -> str:
+    """Say what keeps the tasks from work: no membership, or a recovery; empty where nothing does. From any thread."""
+    if app.recovery.recovered:
+        return ""
+    if not app.owned:
+        return "not a member of its group yet, or in a rebalance"
+    remaining = sum(app.recovery.active_remaining().values())
+    return f"{len(app.owned)} tasks are recovering: {remaining} offsets of their changelogs to read"
+
+
 async def observe(app: "GroupApp", health: Health) -> None:
-    """Look at a worker until cancelled; say so, once every AWAY_LOG_S, while its broker does not answer."""
+    """Look at a worker until cancelled; say so, once every AWAY_LOG_S, while its broker does not answer.
+
+    What breaks the observer breaks no task: the worker goes on, says that it is not ready, and is looked at again.
+    """
     told_s = -AWAY_LOG_S
     while True:
         try:
             async with asyncio.timeout(ANSWER_S_MAX):
                 await look(app, health)
+            health.blind = ""
         except (KafkaError, TimeoutError) as error:
             if time.monotonic() - told_s >= AWAY_LOG_S:
                 told_s = time.monotonic()
                 silent_s = round(told_s - health.answered_s)
                 log.warning("the broker does not answer; waiting", broker=app.plan.deployment.broker, silent_s=silent_s, error=repr(error))
+        except Exception as error:
+            health.blind = f"the tasks cannot be looked at: {error!r}"
+            log.exception("the tasks cannot be looked at")
         await asyncio.sleep(OBSERVE_S)
 
 
@@ -153,14 +177,13 @@ async def look(app: "GroupApp", health: Health) -> None:
     health.answered_s = time.monotonic()
     if app.owned is not tasks:
         return
-    recovering = f"{len(tasks)} tasks are recovering: {sum(app.recovery.active_remaining().values())} offsets of their changelogs to read"
-    joined = "" if app.recovery.recovered else recovering if tasks else "not a member of its group yet, or in a rebalance"
     seen = {}
     for number, task in tasks.items():
         behind = {topic: ends[TopicPartition(plan.names[topic], number)] for topic in plan.steps}
         seen[number] = _see(app, number, task, behind)
     health.tasks = seen
-    health.phase = joined
+    # Not before: Faust makes parts of the app when they are first asked for, which is for this thread to do.
+    health.app, health.phase = app, ""
 
 
 def _see(app: "GroupApp", number: int, task: Task, ends: dict[str, int]) -> TaskSeen:

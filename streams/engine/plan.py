@@ -57,7 +57,8 @@ class Plan:
     def limits(self) -> Limits:
         """What the steps may write to, and how much each topic takes at once."""
         written = [*(topic.name for topic in self.group.outputs), *(dead_letter(topic.name) for topic in self.group.inputs)]
-        return Limits({name: self.topics[self.names[name]].bytes_max for name in written}, self.topics[self.changelog].bytes_max)
+        taken = {name: self.topics[self.names[name]].bytes_max for name in written}
+        return Limits(taken, self.topics[self.changelog].bytes_max, self.group.name)
 
     def partitions_of(self, name: str) -> int:
         """Return the number of partitions of a topic, by its short name."""

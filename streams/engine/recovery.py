@@ -66,7 +66,8 @@ class Recovery(FaustRecovery):
     def active_remaining(self) -> Counter[TP]:
         """Return how many offsets each changelog partition is from its last stable offset."""
         remaining: Counter[TP] = Counter()
-        for tp, last in self.active_highwaters.items():
+        # A copy: health asks from another thread.
+        for tp, last in list(self.active_highwaters.items()):
             # Nothing stored is None to Faust, whatever its annotations say.
             stored: int | None = self.active_offsets[tp]
             following = self._positions.get(tp, 0 if stored is None else stored + 1)

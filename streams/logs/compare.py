@@ -102,13 +102,11 @@ def compare(topology: Iterable[TaskGroup], log: Log, produced: Iterable[Produced
     """
     counts = {topic: len(parts) for topic, parts in log.manifest.topics.items()}
     groups = tuple(topology)
-    readers = _readers(groups)
-    lanes = _lanes(groups, readers, log)
+    lanes = _lanes(groups, log)
     comparison = Comparison()
     for name, output in produced:
         replayed = Record(None, output.key, output.value, output.headers)
-        writer = _writer(output.topic, output.headers, readers) if output.topic.endswith(DEAD_LETTER) else name
-        lane = Lane(output.topic, partition_of(output.key, counts.get(output.topic, 1)), writer)
+        lane = Lane(output.topic, partition_of(output.key, counts.get(output.topic, 1)), name)
         logged = lanes.setdefault(lane, _Logged())
         identity = _identity(lane.topic, output.headers)
         if not logged.records and not log.manifest.quiet:
@@ -150,19 +148,10 @@ def describe(difference: Difference) -> list[str]:
     return [f"{heading}: not the same bytes", *(lines or ["  the same JSON, written in other bytes"])]
 
 
-def _readers(groups: tuple[TaskGroup, ...]) -> dict[str, list[str]]:
-    """Return the groups that read each topic."""
-    readers: dict[str, list[str]] = {}
-    for group in groups:
-        for topic in group.inputs:
-            readers.setdefault(topic.name, []).append(group.name)
-    return readers
-
-
-def _lanes(groups: tuple[TaskGroup, ...], readers: dict[str, list[str]], log: Log) -> dict[Lane, _Logged]:
+def _lanes(groups: tuple[TaskGroup, ...], log: Log) -> dict[Lane, _Logged]:
     lanes: dict[Lane, _Logged] = {}
     written = [topic.name for group in groups for topic in group.outputs]
-    written += [topics.dead_letter(topic) for topic in readers]
+    written += [topics.dead_letter(topic.name) for group in groups for topic in group.inputs]
     for topic in dict.fromkeys(written):
         by_people = topic in INPUTS
         for partition in range(len(log.manifest.topics.get(topic, ()))):
@@ -170,26 +159,18 @@ def _lanes(groups: tuple[TaskGroup, ...], readers: dict[str, list[str]], log: Lo
                 for offset, key, value, headers in zip(block.offsets, block.keys, block.values, block.headers, strict=True):
                     if by_people and not written_by_task(groups, topic, headers):
                         continue
-                    lane = Lane(topic, partition, _writer(topic, headers, readers))
+                    lane = Lane(topic, partition, _writer(topic, headers))
                     lanes.setdefault(lane, _Logged()).append(_identity(topic, headers), Record(offset, key, value, headers))
     return lanes
 
 
-def _writer(topic: str, headers: Headers, readers: dict[str, list[str]]) -> str:
-    """Return the task that wrote a record: dead letters keep their source's own headers, so their place tells.
-
-    Several groups may read a topic, and a dead letter does not say which of them refused the record. What such a record's readers
-    wrote of one reason is a lane of its own, as those of different groups have no order.
-    """
+def _writer(topic: str, headers: Headers) -> str:
+    """Return the task that wrote a record: dead letters keep their source's own headers, and say who refused it behind them."""
     if not topic.endswith(DEAD_LETTER):
         return (find(headers, "ce_source") or UNKNOWN.encode()).decode(errors="replace")
-    groups, partition = readers.get((find(headers, "npo_topic") or b"").decode(errors="replace"), []), find(headers, "npo_partition")
-    if not groups or partition is None or not partition.isdigit():
-        return UNKNOWN
-    if len(groups) == 1:
-        return source(groups[0], int(partition))
-    said = b", ".join(find(headers, name) or b"" for name in ("npo_offset", "npo_reason", "npo_detail"))
-    return f"{' or '.join(source(group, int(partition)) for group in groups)}: {said.decode(errors='replace')}"
+    last = dict(headers)
+    group, partition = last.get("npo_group", b"").decode(errors="replace"), last.get("npo_partition", b"")
+    return source(group, int(partition)) if group and partition.isdigit() else UNKNOWN
 
 
 def _identity(topic: str, headers: Headers) -> bytes:

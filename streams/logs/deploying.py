@@ -1,6 +1,5 @@
 """Putting a model in force by hand: what may be sent, sending it, and waiting until the decider has taken it up."""
 
-import asyncio
 import time
 import uuid
 from math import isfinite
@@ -20,16 +19,15 @@ from schemas.identity import SEPARATOR, derived_name, partition_of
 from schemas.settings import Deployment, load_settings
 from streams.logs.reading import open_reader, partition_counts, require
 from streams.logs.tails import event_time, settings_in_use
-from streams.logs.taking import SETTLE_S, WAIT_S, Letter, open_office, since_now
+from streams.logs.taking import WAIT_S, Letter, open_office, since_now
 
-SETTLE_POLL_S = 0.1
 # What the record of a model's return or import says of why: a model has no field for it.
 NOTE = "npo_note"
 WEIGHTS = msgspec.json.Decoder(dict[Name, float])
 
 
 class Taken(Struct):
-    """A model that was sent, whether the decider has taken it up, and what that came to where it has told so."""
+    """A model that was sent, whether it is in force, and what taking it up came to; None where it was in force already."""
 
     model: Model
     in_force: bool
@@ -59,7 +57,7 @@ def read_model(path: Path) -> Model:
 
 
 def check(model: Model) -> None:
-    """Check what a file may have wrong: numbers that are not finite, names that are empty, too long, or no names.
+    """Check what a file may have wrong: numbers that are not finite or beyond 1e100, names that are empty, too long, or no names.
 
     Raises:
         SettingsError: it cannot be used.
@@ -72,7 +70,7 @@ def check(model: Model) -> None:
         msgspec.json.decode(encode(model), type=Model)
         WEIGHTS.decode(msgspec.json.encode(model.weights))
     except msgspec.ValidationError as error:
-        raise SettingsError(f"model {model.id}: {error}; correct the name") from error
+        raise SettingsError(f"model {model.id}: {error}; correct that number or name") from error
     if SEPARATOR in model.scope:
         raise SettingsError(f"scope {model.scope!r} has the control character U+001F in its name; give another scope")
 
@@ -83,6 +81,7 @@ async def send_model(deployment: Deployment, model: Model, reason: str, wait_s: 
     Raises:
         TopologyError: a topic does not exist.
         SettingsError: the decider has refused it.
+        StackError: it was taken, and what came of it cannot be seen.
     """
     counts = await partition_counts(deployment)
     refused = topics.dead_letter(topics.MODEL.name)
@@ -96,20 +95,17 @@ async def send_model(deployment: Deployment, model: Model, reason: str, wait_s: 
         *cloud_event(identity, topics.MODEL.name, "npo/model", model.time_ms, identity),
         *([(NOTE, reason.encode())] if reason else []),
     )
-    since = await since_now(deployment, [topics.ALIGNMENT.name, refused], key, counts)
+    since = await since_now(deployment, [(name, partition_of(key, counts[name])) for name in (topics.ALIGNMENT.name, refused)])
     async with open_office(deployment) as office:
         (sent,) = await office.send([Letter(topics.MODEL.name, partition_of(key, counts[topics.MODEL.name]), key, encode(model), headers)])
         if not await office.taken([sent], wait_s):
             return Taken(model, in_force=False)
-    for _ in range(round(SETTLE_S / SETTLE_POLL_S)):
-        for letter in await since.read(refused):
-            said = {name: value.decode(errors="replace") for name, value in letter.headers}
-            if said.get("ce_id") == identity:
-                raise SettingsError(f"the decider has refused model {model.id}, {said.get('npo_reason')}: {said.get('npo_detail')}")
-        for event in await since.events(topics.ALIGNMENT.name):
-            if isinstance(event, ModelTaken) and event.positions.get(sent.topic) == sent.offset + 1:
-                return Taken(model, in_force=True, taken=event)
-        await asyncio.sleep(SETTLE_POLL_S)
+    if why := await since.refusal([sent], wait_s):
+        raise SettingsError(f"the decider has refused model {model.id}, {why}")
+    for event in await since.events(topics.ALIGNMENT.name):
+        if isinstance(event, ModelTaken) and event.positions.get(sent.topic) == sent.offset + 1:
+            return Taken(model, in_force=True, taken=event)
+    # The model that is in force already changes nothing, and the decider tells nothing.
     return Taken(model, in_force=True)
 
 

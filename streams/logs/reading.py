@@ -6,13 +6,13 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import OffsetOutOfRangeError
 
 from agents.step import Block
 from schemas import topics
 from schemas.errors import PositionError, TopologyError
 from schemas.settings import Deployment
+from streams.admin import open_admin
 from streams.clients import client_options
 
 BLOCK_RECORDS = 4_000
@@ -29,11 +29,11 @@ class Bounds(NamedTuple):
 
 
 @asynccontextmanager
-async def open_reader(deployment: Deployment) -> AsyncIterator[AIOKafkaConsumer]:
-    """Open a consumer of no group that sees committed records only."""
+async def open_reader(deployment: Deployment, *, committed: bool = True) -> AsyncIterator[AIOKafkaConsumer]:
+    """Open a consumer of no group that sees committed records only, or all that is appended."""
     consumer = AIOKafkaConsumer(
         **client_options(deployment),
-        isolation_level="read_committed",
+        isolation_level="read_committed" if committed else "read_uncommitted",
         enable_auto_commit=False,
         auto_offset_reset="none",
         max_partition_fetch_bytes=4 << 20,
@@ -49,13 +49,13 @@ async def open_reader(deployment: Deployment) -> AsyncIterator[AIOKafkaConsumer]
 
 
 async def partition_counts(deployment: Deployment) -> dict[str, int]:
-    """Count the partitions of every topic of the deployment that exists on the broker, by short name."""
-    admin = AIOKafkaAdminClient(**client_options(deployment))
-    await admin.start()
-    try:
+    """Count the partitions of every topic of the deployment that exists on the broker, by short name.
+
+    Raises:
+        StackError: the broker does not answer.
+    """
+    async with open_admin(deployment) as admin:
         described = await admin.describe_topics()
-    finally:
-        await admin.close()
     counts = {topic["topic"]: len(topic["partitions"]) for topic in described}
     known = [name for topic in topics.TOPICS for name in (topic.name, topics.dead_letter(topic.name))]
     physical = {name: topics.physical(name, deployment.topic_prefix) for name in known}
@@ -83,13 +83,13 @@ async def bounds(consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -
 
 
 async def committed_positions(deployment: Deployment, groups: Iterable[str]) -> dict[TopicPartition, int]:
-    """Ask for the positions that consumer groups have committed; partitions without one are absent."""
-    admin = AIOKafkaAdminClient(**client_options(deployment))
-    await admin.start()
-    try:
+    """Ask for the positions that consumer groups have committed; partitions without one are absent.
+
+    Raises:
+        StackError: the broker does not answer.
+    """
+    async with open_admin(deployment) as admin:
         found = [await admin.list_consumer_group_offsets(group) for group in groups]
-    finally:
-        await admin.close()
     return {partition: position.offset for positions in found for partition, position in positions.items() if position.offset >= 0}
 
 

@@ -55,7 +55,7 @@ def limits_of(group: TaskGroup) -> Limits:
     """Return the largest records that the topics of a group take, as `npo topics apply` creates them."""
     records = {topic.name: RECORD_BYTES_MAX for topic in group.outputs}
     letters = {topics.dead_letter(topic.name): DEAD_LETTER_BYTES_MAX for topic in group.inputs}
-    return Limits(records | letters, RECORD_BYTES_MAX)
+    return Limits(records | letters, RECORD_BYTES_MAX, group.name)
 
 
 def fold(

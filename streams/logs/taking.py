@@ -11,9 +11,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from schemas import codecs, topics
-from schemas.errors import DecodeError
+from schemas.errors import DecodeError, StackError
 from schemas.headers import Headers
-from schemas.identity import partition_of
 from schemas.settings import Deployment
 from streams.admin import open_admin
 from streams.clients import client_options
@@ -24,9 +23,8 @@ from streams.logs.reading import bounds, open_reader, read_blocks
 DECIDING = TaskGroup("deciding", state="scopes", agents=())
 # Longer than a group needs to give the tasks of a worker that was killed to another one.
 WAIT_S = 25.0
-POLL_S = 0.005
-# The markers of one transaction reach its partitions within milliseconds of each other.
-SETTLE_S = 1.0
+# At first as often as tells a delay in milliseconds, then as rarely as does not burden the broker.
+POLL_S, POLL_S_MAX = 0.005, 0.03
 
 
 class Letter(NamedTuple):
@@ -86,7 +84,7 @@ class Office:
         It commits together with what it writes: from then on the records have had their effect, or a dead letter says why not.
         """
         ends = {TopicPartition(topics.physical(one.topic, self.deployment.topic_prefix), one.partition): one.offset for one in sent}
-        deadline = time.monotonic() + wait_s
+        begun_s = time.monotonic()
         while ends:
             try:
                 committed = await self._admin.list_consumer_group_offsets(self.group, partitions=list(ends))
@@ -96,10 +94,11 @@ class Office:
                     raise
                 committed = {}
             ends = {place: offset for place, offset in ends.items() if place not in committed or committed[place].offset <= offset}
-            if ends and time.monotonic() > deadline:
+            waited_s = time.monotonic() - begun_s
+            if ends and waited_s > wait_s:
                 return False
             if ends:
-                await asyncio.sleep(POLL_S)
+                await asyncio.sleep(min(POLL_S + waited_s / 10, POLL_S_MAX))
         return True
 
 
@@ -120,27 +119,26 @@ async def open_office(deployment: Deployment, group: TaskGroup = DECIDING) -> As
 
 
 class Since:
-    """The ends of some partitions at one moment, and what has been written to them since.
+    """The ends of some partitions at one moment, and what has been written to them since; `since_now` makes one.
 
     Args:
         deployment: where they are.
-        places: partition by topic, by short name.
-        ends: their ends then.
+        ends: their ends then, by short name and partition.
     """
 
-    def __init__(self, deployment: Deployment, places: dict[str, int], ends: dict[str, int]) -> None:
+    def __init__(self, deployment: Deployment, ends: dict[tuple[str, int], int]) -> None:
         self.deployment = deployment
-        self.places = places
         self.ends = ends
 
     async def read(self, name: str) -> list[Told]:
-        """Return the committed records that a topic's partition has got since."""
-        place = TopicPartition(topics.physical(name, self.deployment.topic_prefix), self.places[name])
+        """Return the committed records that a topic's partitions have got since."""
+        starts = {self.place(*each): end for each, end in self.ends.items() if each[0] == name}
         async with open_reader(self.deployment) as consumer:
-            end = (await bounds(consumer, [place]))[place].end
+            held = await bounds(consumer, list(starts))
             return [
                 Told(*record)
-                async for block in read_blocks(consumer, name, place, self.ends[name], end)
+                for place, start in starts.items()
+                async for block in read_blocks(consumer, name, place, start, held[place].end)
                 for record in zip(block.keys, block.values, block.headers, strict=True)
             ]
 
@@ -154,11 +152,54 @@ class Since:
                 continue
         return events
 
+    async def refusal(self, sent: Iterable[Sent], wait_s: float) -> str | None:
+        """Say why one of the records, which the deciding group has taken, has become a dead letter; None where none has.
 
-async def since_now(deployment: Deployment, names: Iterable[str], key: bytes, counts: dict[str, int]) -> Since:
-    """Note the ends of the partitions of topics that a key belongs to."""
-    places = {name: partition_of(key, counts[name]) for name in names}
-    physical = {name: TopicPartition(topics.physical(name, deployment.topic_prefix), partition) for name, partition in places.items()}
-    async with open_reader(deployment) as consumer:
-        held = await bounds(consumer, list(physical.values()))
-    return Since(deployment, places, {name: held[place].end for name, place in physical.items()})
+        All else that the group has written for them to these partitions can be read afterwards.
+
+        Raises:
+            StackError: what came of them cannot be seen within `wait_s`.
+        """
+        await self._settle(wait_s)
+        places = {(one.topic, str(one.partition), str(one.offset)) for one in sent}
+        for topic in {topic for topic, *_ in places}:
+            for letter in await self.read(topics.dead_letter(topic)):
+                said = {name: value.decode(errors="replace") for name, value in letter.headers}
+                place = tuple(said.get(name, "") for name in ("npo_topic", "npo_partition", "npo_offset"))
+                # Other groups may read the topic, and refuse what this one takes.
+                if place in places and said.get("npo_group") == DECIDING.name:
+                    return f"{said.get('npo_reason')}: {said.get('npo_detail')}"
+        return None
+
+    async def _settle(self, wait_s: float) -> None:
+        """Wait until all that has been appended to the partitions by now is committed or aborted.
+
+        The markers of one transaction reach its partitions one after the other: its positions may be seen before its records.
+        """
+        places = [self.place(*each) for each in self.ends]
+        async with open_reader(self.deployment, committed=False) as consumer:
+            appended = await bounds(consumer, places)
+        deadline = time.monotonic() + wait_s
+        async with open_reader(self.deployment) as consumer:
+            while pending := [place for place, held in (await bounds(consumer, places)).items() if held.end < appended[place].end]:
+                if time.monotonic() > deadline:
+                    raise StackError(
+                        f"taken, but a transaction on {pending[0].topic}-{pending[0].partition} has not ended within {wait_s:.0f} s, and "
+                        "what came of it cannot be seen; `npo status` tells whether the workers run and what is in force"
+                    )
+                await asyncio.sleep(POLL_S_MAX)
+
+    def place(self, name: str, partition: int) -> TopicPartition:
+        """Return a partition as the broker names it."""
+        return TopicPartition(topics.physical(name, self.deployment.topic_prefix), partition)
+
+
+async def since_now(deployment: Deployment, places: Iterable[tuple[str, int]]) -> Since:
+    """Note the ends of partitions, by short name and number."""
+    since = Since(deployment, dict.fromkeys(places, 0))
+    named = {since.place(*each): each for each in since.ends}
+    if named:
+        async with open_reader(deployment) as consumer:
+            for place, held in (await bounds(consumer, list(named))).items():
+                since.ends[named[place]] = held.end
+    return since

@@ -8,7 +8,7 @@ from aiokafka import ConsumerRecord, TopicPartition
 from schemas import codecs, topics
 from schemas.errors import DecodeError
 from schemas.headers import find
-from schemas.identity import partition_of
+from schemas.identity import SEPARATOR, partition_of
 from schemas.settings import Deployment
 from streams.logs.deploying import NOTE
 from streams.logs.reading import WAIT_MS, bounds, open_reader, partition_counts, require
@@ -54,14 +54,18 @@ def why_refused(topic: str, event: Any, record: ConsumerRecord, partitions: int)
     """Say why the tasks that read an event refuse it, or None; only of what people write: what tasks write is in its place."""
     if topic not in KEYED_BY_PEOPLE:
         return None
+    about = event.subject if topic == topics.CONTROL.name and event.command in ABOUT_SOURCES else None
+    if about == "":
+        return "no source that it is about"
+    if SEPARATOR in (event.scope or "") or SEPARATOR in (about or ""):
+        return "a name with the control character U+001F"
     if event.scope is not None and partition_of(event.scope.encode(), partitions) != record.partition:
         return "another partition than its scope's"
     # A command takes effect where it stands: it is not its key that says its scope, and its clock does not matter.
-    if topic == topics.CONTROL.name:
-        return "no source that it is about" if event.command in ABOUT_SOURCES and not event.subject else None
-    if (record.key or b"").decode(errors="replace") != event.scope:
+    commanded = topic == topics.CONTROL.name
+    if not commanded and (record.key or b"").decode(errors="replace") != event.scope:
         return "a key that is not its scope"
-    return "a time over an hour ahead" if event.time_ms - record.timestamp > codecs.HOUR_MS else None
+    return "a time over an hour ahead" if not commanded and event.time_ms - record.timestamp > codecs.HOUR_MS else None
 
 
 def _told(record: ConsumerRecord, prefix: str, counts: dict[str, int]) -> Told | None:

@@ -50,11 +50,14 @@ class Force(Struct, frozen=True, omit_defaults=True):
             case _:
                 return replace(self, quarantined=without(self.quarantined, source), revoked=without(self.revoked, source))
 
+    def flags(self) -> list[tuple[str, Commanded]]:
+        """Return what of it `resume` takes back, in words, and who commanded it."""
+        return [(name, told) for name in FLAGS.values() if (told := getattr(self, name)) is not None]
+
     def parts(self) -> list[tuple[str, Commanded]]:
         """Return what is in force, in words, and who commanded it."""
-        flags = [(name, told) for name in FLAGS.values() if (told := getattr(self, name)) is not None]
         sources = [(f"{what} {name}", told) for what in ("quarantined", "revoked") for name, told in getattr(self, what).items()]
-        return flags + sources
+        return self.flags() + sources
 
 
 def without(sources: dict[str, Commanded], source: str) -> dict[str, Commanded]:

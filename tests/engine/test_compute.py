@@ -16,7 +16,7 @@ from streams.engine.fetch import slice_block
 from tests.engine import toy
 
 SETTINGS = cast("Settings", None)
-LIMITS = Limits({"out": 100_000, "alpha.dlq": 2_000}, 10_000)
+LIMITS = Limits({"out": 100_000, "alpha.dlq": 2_000}, 10_000, "pair")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -72,6 +72,7 @@ def test_a_refused_record_names_its_reason() -> None:
     def refuse(values: list[bytes], step: Step = unknown) -> list[tuple[bytes | None, bytes | None, bytes | None]]:
         outputs = [one.output for one in compute(step, State(empty), block_of(values), context(), LIMITS)]
         assert all(record_bytes(output) <= LIMITS.topics["alpha.dlq"] for output in outputs)
+        assert all(find(output.headers, "npo_group") == b"pair" for output in outputs)
         return [(output.value, find(output.headers, "npo_reason"), find(output.headers, "npo_detail")) for output in outputs]
 
     assert refuse([b"a"]) == [(b"a", b"unknown_decision", b"UnknownDecisionError: no such decision")]
@@ -107,4 +108,4 @@ def test_faults_that_no_record_has_are_raised() -> None:
     with pytest.raises(StateError, match="disk"):
         compute(toy.step, State(broken), block_of([b"a", b"b"]), context(), LIMITS)
     with pytest.raises(TopologyError, match="out"):
-        compute(toy.step, State(empty), block_of([b"a"]), context(), Limits({"alpha.dlq": 2_000}, 10_000))
+        compute(toy.step, State(empty), block_of([b"a"]), context(), LIMITS._replace(topics={"alpha.dlq": 2_000}))

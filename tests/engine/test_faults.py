@@ -31,6 +31,7 @@ async def test_what_breaks_a_step_becomes_a_dead_letter_and_its_neighbours_go_on
     for topic in ("alpha", "beta", "control"):
         for letter in flat(await lab.read(f"{topic}.dlq")):
             assert find(letter.headers, "npo_topic") == topic.encode()
+            assert find(letter.headers, "npo_group") == b"pair"
             assert find(letter.headers, "npo_reason") == reasons[letter.value or b""]
             places.add((topic, int(find(letter.headers, "npo_partition") or b""), int(find(letter.headers, "npo_offset") or b"")))
             rejected.append((letter.key, letter.value))

@@ -1,5 +1,6 @@
 """What a worker tells of itself: metrics that are true, and whether it lives and is ready."""
 
+import asyncio
 import logging
 import re
 import shutil
@@ -15,7 +16,7 @@ from agents.step import Block
 from schemas.settings import Deployment
 from streams.embedded import Kafka
 from streams.engine.fetch import Delivery
-from streams.engine.health import SILENCE_S_MAX, Health, TaskSeen, look
+from streams.engine.health import SILENCE_S_MAX, Health, TaskSeen, look, observe
 from streams.engine.liveness import EXIT_FAULT, Watchdog
 from streams.engine.logs import Repeats
 from streams.engine.metrics import Metrics
@@ -102,8 +103,14 @@ async def test_a_port_that_is_taken_is_said(lab: Lab) -> None:
 def health(seen: TaskSeen = SOUND) -> Health:
     """The health of a worker whose two tasks were seen, the second one as given."""
     found = Health(Deployment(broker="there:9092", ready_lag_max=100), Watchdog(60))
-    found.phase, found.tasks = "", {0: SOUND, 1: seen}
+    found.phase, found.tasks, found.app = "", {0: SOUND, 1: seen}, at_work()
     return found
+
+
+def at_work() -> Any:  # noqa: ANN401 - what health asks of an app
+    """An app whose two tasks are at work."""
+    recovery = SimpleNamespace(recovered=True, active_remaining=lambda: {"changes": 7})
+    return SimpleNamespace(owned={0: None, 1: None}, recovery=recovery)
 
 
 def failing(found: Health) -> dict[str, str]:
@@ -129,29 +136,71 @@ def test_one_fault_of_one_task_fails_one_check(name: str, seen: TaskSeen, reason
     assert failing(health(seen)) == {name: reason}
 
 
-def test_a_silent_broker_and_tasks_that_recover_are_not_ready() -> None:
-    """Without an answer of the broker, or before tasks are at work, a worker is not ready; it is live all the same."""
+def test_a_silent_broker_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an answer of the broker for too long, a worker is not ready."""
     silent = health()
-    silent.answered_s = time.monotonic() - SILENCE_S_MAX - 1
-    (reason,) = failing(silent).values()
-    assert reason.startswith("no answer from there:9092 for 11")
-    recovering = health()
-    recovering.phase = "2 tasks are recovering"
-    assert failing(recovering) == {"tasks": "2 tasks are recovering"}
+    answered_s = silent.answered_s
+    monkeypatch.setattr("streams.engine.health.time.monotonic", lambda: answered_s + SILENCE_S_MAX)
+    assert failing(silent) == {}
+    monkeypatch.setattr("streams.engine.health.time.monotonic", lambda: answered_s + SILENCE_S_MAX + 1)
+    assert failing(silent) == {"broker": "no answer from there:9092 for 11.0 s, or an event loop that is busy"}
 
 
-def test_a_watchdog_that_does_not_look_is_a_fault_of_liveness() -> None:
+def test_a_rebalance_is_told_the_moment_it_begins() -> None:
+    """Whether tasks are at work is asked of them, not of what was seen last: nobody has looked between these questions."""
+    found, app = health(), at_work()
+    found.app = app
+    assert failing(found) == {}
+    app.recovery.recovered, app.owned = False, {}
+    assert failing(found) == {"tasks": "not a member of its group yet, or in a rebalance"}
+    app.owned = {1: None, 2: None}
+    assert failing(found) == {"tasks": "2 tasks are recovering: 7 offsets of their changelogs to read"}
+    app.recovery.recovered = True
+    assert failing(found) == {"tasks": "1 tasks have not been looked at yet"}
+    found.tasks = {1: SOUND, 2: SOUND}
+    assert failing(found) == {}
+    app.owned = {}
+    assert failing(found) == {}, "one that waits for tasks is ready"
+
+
+async def test_a_broken_observer_breaks_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the observer runs into, it says so, the worker is not ready, and is again when the observer has seen it."""
+    found = health()
+    looks = iter([ZeroDivisionError("odd"), None])
+
+    async def look(*_: object) -> None:
+        if (error := next(looks)) is not None:
+            raise error
+
+    async def between(_: float) -> None:
+        told.append(failing(found))
+        if len(told) == 2:
+            raise asyncio.CancelledError
+
+    told: list[dict[str, str]] = []
+    monkeypatch.setattr("streams.engine.health.look", look)
+    monkeypatch.setattr("streams.engine.health.asyncio.sleep", between)
+    with pytest.raises(asyncio.CancelledError):
+        await observe(cast("Any", None), found)
+    assert told == [{"tasks": "the tasks cannot be looked at: ZeroDivisionError('odd')"}, {}]
+
+
+def test_a_watchdog_that_does_not_look_is_a_fault_of_liveness(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever waits beyond the limit fails liveness; so does a watchdog that is not there, even if nobody waits."""
-    watchdog = Watchdog(0.5)
+    watchdog = Watchdog(60)
     found = Health(Deployment(), watchdog)
     assert found.live().checks["watchdog"].reason.startswith("the watchdog has not looked")
     assert found.live().checks["progress"].ok
-    watchdog._since["task"] = time.monotonic() - 2
-    assert found.live().checks["progress"].reason == "task has work and made no progress for 2.0 s"
-    assert not found.live().ok
-    watchdog.idle("task")
     watchdog.start()
     assert found.live().ok
+    watchdog.working("task")
+    begun_s = watchdog._since["task"]
+    for module in ("health", "liveness"):
+        monkeypatch.setattr(f"streams.engine.{module}.time.monotonic", lambda: begun_s + 61)
+    assert found.live().checks["progress"].reason == "task has work and made no progress for 61.0 s"
+    assert not found.live().ok
+    watchdog.idle("task")
+    assert found.live().checks["progress"].ok
 
 
 def test_a_flood_in_the_log_becomes_a_line_an_interval(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,10 +239,9 @@ async def test_what_is_behind_counts_from_where_the_task_stands() -> None:
     app: Any = SimpleNamespace(
         plan=plan, owned={0: task}, store=stores, positions=SimpleNamespace(ends=ends), recovery=SimpleNamespace(recovered=True)
     )
-    app.recovery.active_remaining = dict
     found = health()
     await look(app, found)
-    assert (found.tasks[0].behind, found.tasks[0].waiting_s, found.phase) == ({"alpha": 5}, 0.0, "")
+    assert (found.tasks[0].behind, found.tasks[0].waiting_s, found.phase, found.app) == ({"alpha": 5}, 0.0, "", app)
     for delivery in (marker, waiting):
         task.offer(delivery)
         task.put(delivery)
@@ -205,6 +253,5 @@ async def test_what_is_behind_counts_from_where_the_task_stands() -> None:
     await look(app, found)
     assert 9 <= found.tasks[0].waiting_s < 9 + PATIENCE_S
     app.owned = {}
-    app.recovery.recovered = False
     await look(app, found)
-    assert failing(found) == {"tasks": "not a member of its group yet, or in a rebalance"}
+    assert found.tasks == {}

@@ -179,8 +179,8 @@ def test_answers_say_what_the_labels_say(error: float) -> None:
     kinds = set()
     for answer in outcome.feedback:
         alert = outcome.run.alerts.by_id[answer.decision]
-        stood = outcome.run.alerts.rows(alert, courses[alert.entity], answer.time_ms)
-        fault = any(start < last and first < end for start, end in faults[alert.entity] for first, last in stood)
+        first, last = outcome.run.alerts.rows(alert, courses[alert.entity], answer.time_ms)
+        fault = first < last and any(start < last and first < end for start, end in faults[alert.entity])
         assert (answer.kind is Answer.LIKE) == (fault if error == 0 else not fault)
         kinds.add(answer.kind)
     assert kinds == {Answer.LIKE, Answer.OVERRIDE}

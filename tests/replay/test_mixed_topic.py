@@ -52,10 +52,13 @@ def mixed_logs(draw: st.DrawFn) -> Topics:
     for key, value, headers in draw(by_hand):
         write("model", key, value, headers)
     held = simulate((DECIDING,), held, SETTINGS, draw(st.integers(0, 1000)))
-    # The two groups' tasks write to one dead-letter topic, each when it comes to it.
+    # The two groups' tasks write to one dead-letter topic, each when it comes to it, and each in its own order.
     for index, block in enumerate(held["control.dlq"]):
         shuffled = empty(block.topic, block.partition)
-        for place in draw(st.permutations(range(len(block.offsets)))):
+        writers = [(dict(headers)["npo_group"], dict(headers)["npo_partition"]) for headers in block.headers]
+        waiting = {writer: iter([place for place, each in enumerate(writers) if each == writer]) for writer in writers}
+        for writer in draw(st.permutations(writers)):
+            place = next(waiting[writer])
             shuffled = joined(shuffled, between(block, place, place + 1))
         held["control.dlq"][index] = shuffled._replace(offsets=block.offsets)
     return held
