@@ -45,7 +45,7 @@ def posterior(coins: Coins, liked: Number, wanted: Number) -> Number:
     """Return g', proportional to g P(z | wanted): the probability that what a source has answered was wanted.
 
     Args:
-        coins: the source's, before the answer.
+        coins: the source's, before the answer; the pseudo-counts keep both estimates inside (0, 1).
         liked: z.
         wanted: g, the same as far as the others tell.
 
@@ -54,29 +54,20 @@ def posterior(coins: Coins, liked: Number, wanted: Number) -> Number:
     source = channel(coins)
     says_if_wanted = liked * source.alpha + (1 - liked) * (1 - source.alpha)
     says_at_all = liked * predicted_like(source, wanted) + (1 - liked) * (1 - predicted_like(source, wanted))
-    # A coin estimate of exactly 0 or 1 can make the answer impossible; then the answer says nothing about the scenario.
-    possible = np.asarray(says_at_all) > 0
-    return np.where(possible, wanted * says_if_wanted / np.where(possible, says_at_all, 1.0), wanted)[()]
+    return wanted * says_if_wanted / says_at_all
 
 
 def count(coins: Coins, liked: Number, wanted: Number, amount: Number) -> Coins:
-    """Return the coins with `amount` more answers z to scenarios wanted with probability `wanted`; a negative amount takes back."""
+    """Return the coins with `amount` more answers z to scenarios wanted with probability `wanted`; a negative amount takes back.
+
+    An answer counts 1, at its `posterior`; one whose truth an outcome has told counts `OUTCOME_WEIGHT`, at 1 or 0.
+    """
     return Coins(
         coins.likes + amount * wanted * liked,
         coins.wanted + amount * wanted,
         coins.overrides + amount * (1 - wanted) * (1 - liked),
         coins.unwanted + amount * (1 - wanted),
     )
-
-
-def observe(coins: Coins, liked: Number, wanted: Number) -> Coins:
-    """Count one answer to a scenario that was wanted with probability g = `wanted` as far as the others tell."""
-    return count(coins, liked, posterior(coins, liked, wanted), 1.0)
-
-
-def verify(coins: Coins, liked: Number, incident: Number) -> Coins:
-    """Count one answer whose truth an outcome has told: weight 5 in the right coin (`incident` 1 or 0)."""
-    return count(coins, liked, incident, OUTCOME_WEIGHT)
 
 
 def wealth(source: Channel, answers: Number, overrides: Number, rate: float) -> Number:

@@ -2,10 +2,9 @@
 
 A command reaches its scope, or all scopes of the partition. `resume` undoes kill, freeze and shadow, and `release` a quarantine,
 of the same reach: a scope's own stays when that of all scopes is taken back, and the other way round. A quarantine holds by
-name, so a source can be silenced before its first answer.
+name, so a source can be silenced before its first answer. `revoke` is a quarantine at once, in every scope that it reaches, and a
+fold without the source that each scope makes in a turn of its own (`agents.deciding.refolding`).
 """
-
-from math import isfinite
 
 from agents.deciding import learning, refolding
 from agents.deciding.rows import GlobalRow, ScopeRow, ScopesRow, SourceRow
@@ -34,7 +33,7 @@ def handle_control(turn: Turn, control: Control) -> None:
 
 
 def handle_source_command(turn: Turn, row: ScopeRow | GlobalRow, control: Control) -> None:
-    """Put a source in quarantine or let it out, and let the budget follow; a revoked one is taken out of what was learned too.
+    """Put a source in quarantine or let it out, and let the budget follow; note where a revoked one is to be taken out.
 
     Raises:
         DecodeError: no subject.
@@ -48,8 +47,8 @@ def handle_source_command(turn: Turn, row: ScopeRow | GlobalRow, control: Contro
         row.quarantined = [*row.quarantined, source]
     names = [turn.scope] if turn.scope else turn.state.get(ScopesRow).names
     for reached in [turn.within(name) for name in names]:
-        if control.command == Command.REVOKE:
-            refolding.revoke(reached, source)
+        if control.command == Command.REVOKE and source not in reached.row.revoked:
+            reached.row.revoked.append(source)
         known = reached.state.find(SourceRow, reached.scope, source)
         if known is not None:
             learning.rebook(reached, source, known)
@@ -60,12 +59,7 @@ def handle_model(turn: Turn, model: Model) -> None:
 
     The model that is in force already changes nothing. Whether learning is frozen or off makes no difference: the trainer writes no
     model there, and one that a person gives is taken up.
-
-    Raises:
-        DecodeError: an intercept or weight that is not finite, or no finite number on what was judged.
     """
-    if not all(isfinite(number) for number in (model.intercept, *model.weights.values())):
-        raise DecodeError(f"model {model.id!r}: intercept and weights must be finite numbers")
     row = turn.row
     if (model.id, model.intercept, model.weights) == (row.model, row.intercept, row.weights):
         return

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from agents import alignment, guardrails, scoring, thresholds
-from agents.deciding import clock, closing, control, learning, windows
+from agents.deciding import clock, closing, control, learning, refolding, windows
 from agents.deciding.rows import RECENT_MAX, STATUS_OF, ClassRow, DecisionRow, EntityRow, SourceRow, Surfaced
 from agents.deciding.turn import Turn, coins_of
 from agents.step import Block, Context, Result, Rows
@@ -66,7 +66,7 @@ class Ruling(NamedTuple):
 
 def decide(rows: Rows, block: Block, context: Context) -> Result:
     """Handle a block of scenario, control or model records."""
-    return fold(rows, block, context, Turn, closing.isolated(HANDLERS[block.topic]))
+    return fold(rows, block, context, Turn, refolding.afterwards(closing.isolated(HANDLERS[block.topic])))
 
 
 def handle_scenario_event(turn: Turn, event: Scenario | Cleared | Heartbeat) -> None:
@@ -119,14 +119,10 @@ def handle_scenario(turn: Turn, scenario: Scenario) -> None:
 
 
 def score(turn: Turn, scenario: Scenario) -> Scored:
-    """Score a scenario in its class, as the class stands, and ask the safety policy.
-
-    Raises:
-        DecodeError: features on which the model in force gives no finite number.
-    """
+    """Score a scenario in its class, as the class stands, and ask the safety policy."""
     class_row = turn.state.find(ClassRow, turn.scope, scenario.scenario_class) or learning.new_class()
     parts = scoring.contributions(scenario.features, turn.row.weights)
-    model_output = learning.output_of(turn, scenario.features)
+    model_output = turn.row.intercept + sum(parts.values())
     confidence = learning.confidence_of(turn.settings.profile, class_row, model_output)
     turn.row.surfaced = [past for past in turn.row.surfaced if past.time_ms > turn.row.clock_ms - HOUR_MS]
     verdict = guardrails.judge(compiled(turn.settings.policy), facts(turn, scenario))

@@ -15,6 +15,7 @@ What becomes of an answer:
 | beyond a hundred answers to one decision | dead letter, `too_many_answers` |
 | to a decision that nobody was shown | dead letter, `not_surfaced` |
 | to a decision that the scope does not hold | dead letter, `unknown_decision` |
+| of an operator called like a source of outcomes, `outcome:...` | dead letter, `undecodable` |
 | of a source in quarantine | as any other on the recommendation topic; listed in the judgement with weight 0, moves nothing |
 
 An outcome applies to each decision of its entity inside [start, end), surfaced or withheld, whenever it comes; the first
@@ -25,7 +26,7 @@ from typing import Any
 
 import msgspec
 
-from agents.deciding import clock, closing, learning, windows
+from agents.deciding import clock, closing, learning, refolding, windows
 from agents.deciding.rows import DecisionRow, EntityRow, RewardsRow, SourceRow, Step, StepKind
 from agents.deciding.turn import Turn
 from agents.scoring import OUTCOME_CHANNEL
@@ -36,18 +37,26 @@ from schemas.errors import ContradictionError, DecodeError, NotSurfacedError, To
 from schemas.events import Feedback, Life, Outcome, StandingAnswer, Status, Verdict
 from schemas.identity import derived_name
 
+OUTCOME_PREFIX = "outcome:"  # what a source of outcomes is called among the sources of answers
 ANSWERS_MAX = 100  # of one decision: more operators than any team has
 REWARDS_MAX = 256  # outcomes with a reward that are known again
 
 
 def learn(rows: Rows, block: Block, context: Context) -> Result:
     """Handle a block of feedback or outcome records."""
-    return fold(rows, block, context, Turn, closing.isolated(HANDLERS[block.topic]))
+    return fold(rows, block, context, Turn, refolding.afterwards(closing.isolated(HANDLERS[block.topic])))
 
 
 def handle_feedback(turn: Turn, feedback: Feedback) -> None:
-    """Take one answer, or say what is wrong with it."""
+    """Take one answer, or say what is wrong with it.
+
+    Raises:
+        DecodeError: an operator with a name that belongs to something else.
+        RecordError: of the kind that the table above says.
+    """
     row_key(SourceRow, turn.scope, feedback.operator)  # a name that cannot be one is refused here, not when the decision closes
+    if feedback.operator.startswith(OUTCOME_PREFIX):
+        raise DecodeError(f"feedback: operator {feedback.operator!r} is called like a source of outcomes; leave out {OUTCOME_PREFIX!r}")
     decision = turn.state.find(DecisionRow, turn.scope, feedback.decision)
     if decision is None:
         raise UnknownDecisionError(
@@ -149,7 +158,7 @@ def count_reward(turn: Turn, outcome: Outcome) -> None:
 
 def apply_outcome(turn: Turn, decision: DecisionRow, outcome: Outcome) -> None:
     """Apply a verdict to one decision: as one more answer to its class, and, once it is closed, as the truth for its answers."""
-    source = f"outcome:{outcome.source}"
+    source = OUTCOME_PREFIX + outcome.source
     if any(judged.source == source and judged.kind in closing.OUTCOMES for judged in decision.judged):
         return
     incident = outcome.verdict == Verdict.INCIDENT

@@ -4,17 +4,16 @@ What teaches is a `Step`. `take` applies it, to the class first and then to trus
 keeps it with its decision's judgement, so that `agents.deciding.refolding` can take it again.
 """
 
-from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
 
 from agents import alignment, scoring, trust
+from agents.deciding import plain
 from agents.deciding.rows import ClassesRow, ClassRow, DecisionRow, KeptRow, SourceRow, Step, StepKind
 from agents.deciding.turn import OTHERS, SOURCES_MAX, Turn, coins_of
 from agents.scoring import OUTCOME_CHANNEL, Channel, Drift, Offsets
 from agents.thresholds import ARMS
-from schemas.errors import DecodeError
 from schemas.events import Answer, JudgedAnswer, Verdict
 from schemas.settings import Profile
 
@@ -53,22 +52,15 @@ def class_row(turn: Turn, name: str) -> ClassRow:
 
 
 def output_of(turn: Turn, features: dict[str, float]) -> float:
-    """Return what the model in force makes of features: offsets are expressed beside that model, whichever decided.
-
-    Raises:
-        DecodeError: features on which it gives no finite number.
-    """
-    output = scoring.model_output(features, turn.row.intercept, turn.row.weights)
-    if not isfinite(output):
-        raise DecodeError(f"model {turn.row.model!r} gives {output} on features {features!r:.200}; send finite features, or another model")
-    return output
+    """Return what the model in force makes of features: offsets are expressed beside that model, whichever decided."""
+    return scoring.model_output(features, turn.row.intercept, turn.row.weights)
 
 
 def confidence_of(profile: Profile, row: ClassRow, model_output: float) -> float:
     """Return R of a scenario in its class, as the profile scores it."""
     if profile.score == "mean":
         return 1 - float(scoring.mean_misalignment(profile.prior_weight, profile.prior_mean, row.weight, row.weighted))
-    return float(scoring.confidence(model_output, row.offset))
+    return plain.confidence(model_output, row.offset)
 
 
 def target_of(profile: Profile, kind: str) -> float | None:
@@ -93,6 +85,8 @@ def counted_as(row: ClassRow, source: str) -> str:
 def learn(turn: Turn, row: ClassRow, decision: DecisionRow, step: Step) -> Move:
     """Take a step about a decision, and keep it while the decision is among the last of its class that taught something."""
     move = take(turn, row, output_of(turn, decision.features), step)
+    if step.kind != StepKind.OUTCOME:
+        rebook(turn, step.source, turn.source(step.source))
     turn.row.taught += 1
     step.number = turn.row.taught
     rewards = turn.settings.profile.selector == "thompson" and decision.threshold in ARMS and not decision.explored
@@ -130,7 +124,6 @@ def take(turn: Turn, row: ClassRow, output: float, step: Step) -> Move:
         if step.kind != StepKind.VERIFIED:
             step.belief = float(trust.posterior(coins, liked, wanted))
         set_coins(source, trust.count(coins, liked, step.belief, COUNTED_BY_COINS[step.kind]))
-        rebook(turn, step.source, source)
     return move
 
 
@@ -146,14 +139,9 @@ def move_class(profile: Profile, row: ClassRow, output: float, source: str, targ
         row.weight += weight
         row.weighted += weight * target
         return Move(confidence_of(profile, row, output) - before, row.answers, weight)
-    wanted = float(scoring.confidence(output, row.offset))
-    kappa = scoring.cap(sum(row.by_source.values()), row.by_source[counted_as(row, source)])
-    prior = Offsets(row.offset, row.information, row.draw_information)
-    after = scoring.update(prior, 1 - target, heard, wanted, kappa)
-    drift, after = scoring.forget(Drift(row.rising, row.falling), after, 1 - target, heard, wanted)
-    moved = float(after.offset) - row.offset
-    set_score(row, drift, after)
-    return Move(moved, row.answers, float(kappa))
+    before, kappa = row.offset, plain.cap(sum(row.by_source.values()), row.by_source[counted_as(row, source)])
+    plain.hear(row, 1 - target, heard, plain.confidence(output, row.offset), kappa)
+    return Move(row.offset - before, row.answers, kappa)
 
 
 def set_score(row: ClassRow, drift: Drift, offsets: Offsets) -> None:

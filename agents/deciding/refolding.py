@@ -2,20 +2,30 @@
 
 The last `learning.KEPT_MAX` judgements of a class that taught something are kept, each step with the number under which the
 scope took it. Both fold a class's score from the prior, so that it forgets what is older.
+
+What holds when, of a revocation: from its record on the source is in quarantine, in every scope that it reaches. Its past answers
+are in scores and trust until the scope folds without it, in one turn: at the end of the scope's next record that is no dead
+letter (that of a command to the scope itself is one), as soon as the folds before it are paid for. A fold owes one record per
+`PAID_PER_RECORD` kept judgements, of any scope of the partition, so that no block of records takes much longer than one fold.
+What a source says between a release and the fold is taken out with the rest.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
 from agents import scoring, trust
 from agents.deciding import learning
-from agents.deciding.rows import ClassesRow, ClassRow, DecisionRow, KeptRow, SourceRow, SourcesRow, Step, StepKind
+from agents.deciding.rows import ClassesRow, ClassRow, DecisionRow, KeptRow, OwedRow, ScopeRow, SourceRow, SourcesRow, Step, StepKind
 from agents.deciding.turn import OTHERS, Turn, coins_of
 from agents.scoring import PRIOR_OFFSETS, Drift, Offsets
 from schemas.alignment import SourceRevoked
+from schemas.errors import StateError
 from schemas.identity import derived_name
+
+PAID_PER_RECORD = 50  # kept judgements, folded in a millisecond or two
 
 
 class Folded(NamedTuple):
@@ -39,9 +49,6 @@ def re_express(turn: Turn) -> Folded:
     """Express every class's offset beside the model in force: its kept answers folded from the prior, as they were heard then.
 
     Each with its recorded channel and the share that counted. H, D and the CUSUM sums are those of the fold. `logit` only.
-
-    Raises:
-        DecodeError: kept features on which the model gives no finite number.
     """
     rows = [(name, learning.class_row(turn, name)) for name in turn.state.get(ClassesRow, turn.scope).names]
     answers = []
@@ -57,6 +64,47 @@ def re_express(turn: Turn) -> Folded:
     for (_, row), score in zip(rows, np.array([*drift, *offsets]).T, strict=True):
         learning.set_score(row, Drift(*score[:2]), Offsets(*score[2:]))
     return Folded(len(rows), sum(len(each) for each in answers))
+
+
+def afterwards(handle: Callable[[Turn, Any], None]) -> Callable[[Turn, Any], None]:
+    """Return a handler that lets the scope fold without a revoked source where a record has been handled and that is due.
+
+    After the record, so that one that is refused neither undoes the fold nor makes it again.
+    """
+
+    def handle_and_fold(turn: Turn, event: Any) -> None:  # noqa: ANN401  # whatever the handler takes
+        handle(turn, event)
+        row = turn.state.find(ScopeRow, turn.scope) if turn.scope else None
+        if pay(turn) and row is not None and row.revoked:
+            fold_next(turn, row)
+
+    return handle_and_fold
+
+
+def pay(turn: Turn) -> bool:
+    """Pay one record's share of what the last folds owe, and tell whether nothing is left."""
+    owed = turn.state.find(OwedRow)
+    if owed is None:
+        return True
+    owed.judgements -= PAID_PER_RECORD
+    if owed.judgements > 0:
+        return False
+    turn.state.delete(OwedRow)
+    return True
+
+
+def fold_next(turn: Turn, row: ScopeRow) -> None:
+    """Fold without the source that was revoked first; where that breaks, the quarantine holds, the fold lapses, and an alarm says so."""
+    source = row.revoked.pop(0)
+    turn.settle()
+    try:
+        revoke(turn, source)
+    except (StateError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001  # whatever it breaks, the record has been handled and the scope goes on
+        turn.restart()
+        what = f"source {source!r} is in quarantine, but what it had answered could not be taken out of scores and trust"
+        turn.alarm("revocation_failed", raised=True, detail=f"{what}: {type(error).__name__}: {error}")
 
 
 def revoke(turn: Turn, source: str) -> None:
@@ -86,6 +134,8 @@ def fold_without(turn: Turn, rows: dict[str, ClassRow], source: str) -> Folded:
     weight 0. A source that shares its row with others (beyond `SOURCES_MAX`) leaves the row's part of the trusted budget as it is.
     """
     classes = [(row, kept) for name, row in rows.items() for kept in kept_of(turn, name, row)]
+    if len(classes) > PAID_PER_RECORD:
+        turn.state.put(OwedRow(judgements=len(classes)))
     for row, kept in classes:
         for step in kept.steps:
             take_back(turn, row, kept, step, revoked=source)

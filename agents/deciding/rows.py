@@ -41,6 +41,13 @@ class ScopesRow(Row):
     names: list[str] = msgspec.field(default_factory=list)
 
 
+class OwedRow(Row):
+    """How many kept judgements the partition has folded without a source that its records have not paid for yet."""
+
+    kind: ClassVar[str] = "owed"
+    judgements: int = 0
+
+
 class Counts(Struct):
     """What is counted of a window, and of the whole past."""
 
@@ -72,7 +79,8 @@ class Surfaced(Struct, array_like=True):
 class ScopeRow(Row):
     """One scope: clock, control state, model, budget, hours in which something falls due, counts, threshold table and arms.
 
-    `taught` counts the steps that have moved a class or a coin: their common order.
+    `taught` counts the steps that have moved a class or a coin: their common order. `revoked` names the revoked sources whose
+    answers are still to be taken out of what was learned.
     """
 
     kind: ClassVar[str] = "scope"
@@ -81,6 +89,7 @@ class ScopeRow(Row):
     frozen: bool = False
     shadowed: bool = False
     quarantined: list[str] = msgspec.field(default_factory=list)
+    revoked: list[str] = msgspec.field(default_factory=list)
     model: str = ""
     intercept: float = 0.0
     weights: dict[str, float] = msgspec.field(default_factory=dict)

@@ -19,12 +19,13 @@ OTHERS = "(others)"
 class Turn(turn.Turn):
     """One record's turn in its scope.
 
-    `unclosable` tells, by decision, what went wrong when it was to be closed in this turn.
+    `unclosable` tells, by decision, what went wrong when it was to be closed in this turn; the first `settled` outputs stay.
     """
 
     group: ClassVar[str] = "deciding"
 
     unclosable: dict[str, str] = field(default_factory=dict)
+    settled: int = 0
 
     @cached_property
     def row(self) -> ScopeRow:
@@ -41,10 +42,16 @@ class Turn(turn.Turn):
         """Return this turn in another scope of the partition; what it writes comes with the rest."""
         return replace(self, scope=scope)
 
+    def settle(self) -> None:
+        """Make what the turn has changed and written so far stay, whatever comes; rows are to be found again after it."""
+        self.state.commit()
+        self.settled = len(self.outputs)
+        self.__dict__.pop("row", None)
+
     def restart(self) -> None:
-        """Forget what the turn has changed and written."""
+        """Forget what the turn has changed and written since its start, or since it was settled."""
         self.state.rollback()
-        self.outputs.clear()
+        del self.outputs[self.settled :]
         self.__dict__.pop("row", None)
 
     def source(self, name: str) -> SourceRow:

@@ -89,9 +89,10 @@ def test_state_that_cannot_be_read_stops_the_task(monkeypatch: pytest.MonkeyPatc
         run(log_with("bad"))
 
 
-def test_an_operator_whose_name_cannot_be_kept_is_refused_at_once() -> None:
-    """A name with the separator of row keys is a dead letter when it answers, and not trouble when the decision closes."""
-    log = [entry("scenario", scenario("a", 0, score=9.0)), entry("feedback", feedback("a", Answer.LIKE, 0, operator="x\x1fy"))]
+@pytest.mark.parametrize("name", ["x\x1fy", "outcome:tickets"])
+def test_an_operator_whose_name_cannot_be_kept_is_refused_at_once(name: str) -> None:
+    """A name with the separator of row keys, or that of a source of outcomes, is a dead letter when it answers, and no trouble later."""
+    log = [entry("scenario", scenario("a", 0, score=9.0)), entry("feedback", feedback("a", Answer.LIKE, 0, operator=name))]
     folded = run([*log, entry("scenario", heartbeat(300))])
     assert folded.reasons() == ["undecodable"]
     assert [judgement.closed_by for judgement in folded.events("judgement")] == ["silence"]

@@ -186,13 +186,14 @@ def test_a_decision_that_only_a_quarantined_source_answered_is_neither_answered_
     assert scores(folded)["shop|cpu:up|restart"][-2:] == [0.0, 0.0]
 
 
-def test_a_quarantine_ends_what_a_source_adds_to_the_budget_and_release_lets_it_be_heard_again() -> None:
+@pytest.mark.parametrize("reach", ["shop", None])
+def test_a_quarantine_ends_what_a_source_adds_to_the_budget_and_release_lets_it_be_heard_again(reach: str | None) -> None:
     """While in quarantine a source adds nothing to the trusted budget; after the release it is heard, and what it said before counts."""
     told = [Told("cpu:up", 1.6, {"ana": Answer.LIKE}, Answer.LIKE)] * 3
     log = log_of(told, lies=True)
     before = run(log, SETTINGS["default"])
-    quarantined = run([*log, command(Command.QUARANTINE, "shop", LIAR)], SETTINGS["default"])
-    released = run([*log, command(Command.QUARANTINE, "shop", LIAR), command(Command.RELEASE, "shop", LIAR)], SETTINGS["default"])
+    quarantined = run([*log, command(Command.QUARANTINE, reach, LIAR)], SETTINGS["default"])
+    released = run([*log, command(Command.QUARANTINE, reach, LIAR), command(Command.RELEASE, reach, LIAR)], SETTINGS["default"])
     assert quarantined.row(SourceRow, "shop", LIAR).earned == 0 != before.row(SourceRow, "shop", LIAR).earned
     earned = [folded.row(ScopeRow, "shop").earned_trusted for folded in (before, quarantined, released)]
     assert earned[1] == pytest.approx(earned[0] - before.row(SourceRow, "shop", LIAR).earned)

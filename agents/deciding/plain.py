@@ -1,0 +1,74 @@
+"""One answer to one class in plain floats: what `agents.scoring` gives of numbers, ten times as fast as with numpy's scalars.
+
+A revocation hears every kept answer of a scope again, one after the other, since what a source is trusted depends on all before.
+"""
+
+from math import exp, log
+
+from agents.deciding.rows import ClassRow
+from agents.scoring import (
+    CAP_FREE,
+    CAP_SHARE,
+    CONFIDENCE_EDGE,
+    DRAW_FLOOR,
+    DRIFT_BOUND,
+    DRIFT_SHIFT,
+    PRIOR_INFORMATION,
+    YOUDEN_LEAST,
+    Channel,
+)
+
+LOGIT_MOST = 30.0  # beyond it confidence is at its edge, and e^x would overflow at 710
+
+
+def confidence(model_output: float, offset: float) -> float:
+    """Return R(x, c), as `scoring.confidence`."""
+    return _inside(_sigmoid(model_output + offset))
+
+
+def cap(class_answers: float, source_answers: float) -> float:
+    """Return kappa, as `scoring.cap`."""
+    return min(1.0, max(CAP_FREE, CAP_SHARE * class_answers) / source_answers)
+
+
+def hear(row: ClassRow, liked: float, heard: Channel, wanted: float, kappa: float) -> None:
+    """Move a class's offset, H, D and its two sums by one answer, as `scoring.update` and then `scoring.forget`.
+
+    Args:
+        row: the class, changed in place.
+        liked: z, 1 for like and 0 for override.
+        heard: the source's coins.
+        wanted: q = R before the answer.
+        kappa: the share of the answer that counts.
+    """
+    alpha, beta = float(heard.alpha), float(heard.beta)
+    youden = alpha + beta - 1
+    if youden <= YOUDEN_LEAST:
+        return
+    predicted = _inside(alpha * wanted + (1 - beta) * (1 - wanted))
+    slope = youden * wanted * (1 - wanted)
+    noise = predicted * (1 - predicted)
+    gained = slope**2 / noise
+    row.information += kappa * gained
+    row.offset += kappa * (liked - predicted) * slope / (noise * row.information)
+    row.draw_information += kappa * max(gained, DRAW_FLOOR * youden**2)
+    said = predicted if liked else 1 - predicted
+    sums = []
+    for before, shift in ((row.rising, DRIFT_SHIFT), (row.falling, -DRIFT_SHIFT)):
+        shifted = _sigmoid(log(wanted / (1 - wanted)) + shift)
+        likes = _inside(alpha * shifted + (1 - beta) * (1 - shifted))
+        sums.append(max(0.0, before + log((likes if liked else 1 - likes) / said)))
+    row.rising, row.falling = sums
+    if max(sums) > DRIFT_BOUND:
+        row.offset += DRIFT_SHIFT if row.rising > DRIFT_BOUND else -DRIFT_SHIFT
+        row.information = min(row.information, PRIOR_INFORMATION)
+        row.draw_information = min(row.draw_information, PRIOR_INFORMATION)
+        row.rising = row.falling = 0.0
+
+
+def _sigmoid(logit: float) -> float:
+    return 1 / (1 + exp(-max(-LOGIT_MOST, min(LOGIT_MOST, logit))))
+
+
+def _inside(share: float) -> float:
+    return max(CONFIDENCE_EDGE, min(1 - CONFIDENCE_EDGE, share))
