@@ -6,13 +6,10 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from msgspec import Struct
 
 from agents.monitoring.monitor import monitor
 from agents.monitoring.rows import Behaviour, Window
-from agents.step import Block, Context, Output
 from agents.thresholds import ARMS
-from schemas import codecs
 from schemas.alignment import (
     ChallengerWindow,
     LossWindow,
@@ -25,11 +22,12 @@ from schemas.alignment import (
 from schemas.identity import derived_name
 from schemas.settings import Settings
 from tests.deciding.logs import START_MS, settings_with
+from tests.folding import Entry, Folding
 
 SCOPE = "shop"
 SETTINGS = settings_with()
 TOPICS = ("alignment", "retraining-result")
-Entry = tuple[str, Struct | bytes]
+
 Series = Sequence[float] | npt.NDArray[np.float64]
 UNKNOWN = Rate(0, 0, 0.0, 1.0)
 BETTER = OffPolicy(400, 250.0, 0.0, 0.4, 0.3, 0.1, 0.02, 60)
@@ -115,49 +113,15 @@ def thresholds(window: int, best: float | None = None) -> Entry:
     return "alignment", ThresholdTable(derived_name(SCOPE, "thresholds", window), SCOPE, at(window), window, 0, rows, {})
 
 
-class Folded:
-    """What a log came to, each record of it handled as a block of its own or in blocks cut at some places."""
+class Folded(Folding):
+    """What a log came to at the monitor."""
 
     def __init__(self, settings: Settings = SETTINGS) -> None:
-        self.settings = settings
-        self.outputs: list[Output] = []
-        self.rows: dict[bytes, bytes] = {}
-        self.positions = dict.fromkeys(TOPICS, 0)
-
-    def run(self, log: Sequence[Entry], cuts: set[int] | None = None) -> "Folded":
-        """Fold a log; where `cuts` is None, one block a record, else new blocks at these places and where the topic changes."""
-        start = 0
-        for end in range(1, len(log) + 1):
-            if end < len(log) and log[end][0] == log[start][0] and cuts is not None and end not in cuts:
-                continue
-            self._block(log[start][0], [event for _, event in log[start:end]])
-            start = end
-        return self
-
-    def _block(self, topic: str, events: list[Struct | bytes]) -> None:
-        first, count = self.positions[topic], len(events)
-        values: list[bytes | None] = [event if isinstance(event, bytes) else codecs.encode(event) for event in events]
-        stamps = [START_MS + 400 * 86_400_000] * count
-        block = Block(topic, 0, list(range(first, first + count)), stamps, [SCOPE.encode()] * count, values, [()] * count)
-        done = monitor(self.rows, block, Context(self.settings, self.positions.copy(), 1))
-        self.outputs += done.outputs
-        for key, row in done.rows.items():
-            assert row is not None
-            self.rows[key] = row
-        self.positions[topic] = first + count
-
-    def events(self, topic: str, kind: type[Struct] | None = None) -> list[Any]:
-        """The events written to a topic, of one kind if one is given, in order."""
-        events = [codecs.decode(topic, output.value) for output in self.outputs if output.topic == topic]
-        return [event for event in events if kind is None or isinstance(event, kind)]
+        super().__init__(monitor, TOPICS, SCOPE, settings)
 
     def commanded(self) -> list[int]:
         """The windows at whose end a retraining was commanded."""
         return [command.window for command in self.events("retraining-command")]
-
-    def dead(self) -> list[str]:
-        """The reasons of the dead letters."""
-        return [dict(output.headers)["npo_reason"].decode() for output in self.outputs if output.topic.endswith(".dlq")]
 
 
 def without_positions(events: list[Any]) -> list[Any]:

@@ -15,13 +15,13 @@ from agents.training.turn import HISTORY_WINDOWS as EXAMPLE_WINDOWS
 from schemas.alignment import Alarm, ChallengerWindow, Fidelity, MonitorDecision, OffPolicy, RetrainingCommand
 from schemas.settings import Profile, ScopeSettings
 from tests.deciding.logs import settings_with
+from tests.folding import Entry
 from tests.monitoring.streams import (
     BETTER,
     NO_BETTER,
     SCOPE,
     SETTINGS,
     TOO_FEW,
-    Entry,
     Folded,
     at,
     challenger,

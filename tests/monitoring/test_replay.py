@@ -16,12 +16,12 @@ from schemas.errors import RowError
 from schemas.events import BudgetState
 from schemas.settings import Settings
 from tests.deciding.logs import settings_with
+from tests.folding import Entry
 from tests.monitoring.streams import (
     BETTER,
     NO_BETTER,
     SCOPE,
     TOO_FEW,
-    Entry,
     Folded,
     at,
     challenger,

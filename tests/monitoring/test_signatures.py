@@ -20,9 +20,9 @@ from agents.monitoring.signatures import (
 from schemas.alignment import Alarm
 from schemas.settings import ScopeSettings
 from tests.deciding.logs import settings_with
+from tests.folding import Entry
 from tests.monitoring.streams import (
     SCOPE,
-    Entry,
     Folded,
     behaviours,
     challenger,

@@ -7,13 +7,12 @@ import numpy as np
 from msgspec import Struct
 from scipy.special import expit
 
-from agents.step import Block, Context, Output
 from agents.training.trainer import train
-from schemas import codecs
 from schemas.alignment import RetrainingCommand
 from schemas.events import JudgedAnswer, Judgement, Reason, Status
 from schemas.settings import Settings
 from tests.deciding.logs import START_MS, settings_with
+from tests.folding import Folding
 
 SETTINGS = settings_with()
 SCOPE = "shop"
@@ -77,47 +76,11 @@ def command(identity: str, evidence: tuple[int, int], number: int) -> Retraining
     )
 
 
-class Folded:
-    """What a log came to, each record of it handled as a block of its own or in blocks cut at some places."""
+class Folded(Folding):
+    """What a log came to at the trainer."""
 
     def __init__(self, settings: Settings = SETTINGS) -> None:
-        self.settings = settings
-        self.outputs: list[Output] = []
-        self.rows: dict[bytes, bytes] = {}
-        self.positions = dict.fromkeys(TOPICS, 0)
-
-    def run(self, log: list[Entry], cuts: set[int] | None = None) -> "Folded":
-        """Fold a log; where `cuts` is None, one block a record, else new blocks at these places and where the topic changes."""
-        start = 0
-        for end in range(1, len(log) + 1):
-            if end < len(log) and log[end][0] == log[start][0] and cuts is not None and end not in cuts:
-                continue
-            self._block(log[start][0], [event for _, event in log[start:end]])
-            start = end
-        return self
-
-    def _block(self, topic: str, events: list[Struct]) -> None:
-        first, count = self.positions[topic], len(events)
-        values: list[bytes | None] = [codecs.encode(event) for event in events]
-        stamps = [START_MS + 400 * 86_400_000] * count
-        headers: list[Any] = [(("ce_id", f"{topic}-{first + place}".encode()),) for place in range(count)]
-        block = Block(topic, 0, list(range(first, first + count)), stamps, [SCOPE.encode()] * count, values, headers)
-        result = train(self.rows, block, Context(self.settings, self.positions.copy(), 1))
-        self.outputs += result.outputs
-        for key, row in result.rows.items():
-            if row is None:
-                self.rows.pop(key, None)
-            else:
-                self.rows[key] = row
-        self.positions[topic] = first + count
-
-    def events(self, topic: str) -> list[Any]:
-        """The events written to a topic, in order."""
-        return [codecs.decode(topic, output.value) for output in self.outputs if output.topic == topic]
-
-    def dead(self) -> list[str]:
-        """The details of the dead letters."""
-        return [dict(output.headers)["npo_detail"].decode() for output in self.outputs if output.topic.endswith(".dlq")]
+        super().__init__(train, TOPICS, SCOPE, settings)
 
 
 def log_of(events: Iterator[Judgement]) -> list[Entry]:
