@@ -110,9 +110,13 @@ def test_a_command_tells_when_it_is_in_force(commands: Deployment, capsys: pytes
     assert main(["status"]) == 1, "only one of the groups has a worker"
     assert "web: quarantined eve-quarantine by ana" in capsys.readouterr().out
     assert main(["control", "resume"]) == 0
-    assert "takes back: frozen by ben, shadow by ben;" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "takes back: frozen by ben, shadow by ben;" in said
+    assert "leaves in force: killed of scope web by ana;" in said
     assert main(["control", "resume", "--scope", "web"]) == 0
-    assert "takes back: killed by ana;" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "takes back: killed by ana;" in said
+    assert "leaves in force" not in said
     assert main(["control", "resume", "--scope", "web"]) == 0
     assert "nothing of this reach to take back" in capsys.readouterr().out
     for command in ("quarantine", "revoke"):

@@ -63,6 +63,7 @@ class Effect(Struct):
         delay_ms: From sending until they were seen to be taken; what is decided after it knows the command.
         refused: Why the tasks have refused it, empty where they have not.
         took_back: What was in force before a `resume` of this reach took it back, in words.
+        remains: What a `resume` of this reach leaves in force here, in words: that of another reach.
         revoked: What a `revoke` took out, by scope, as far as the scopes have told it.
     """
 
@@ -72,6 +73,7 @@ class Effect(Struct):
     delay_ms: float | None = None
     refused: str = ""
     took_back: list[str] = field(default_factory=list)
+    remains: list[str] = field(default_factory=list)
     revoked: dict[str, Folded] = field(default_factory=dict)
 
 
@@ -139,6 +141,8 @@ def sentence(effect: Effect) -> str:
         sent += f"; takes back: {', '.join(effect.took_back)}"
     elif control.command is Command.RESUME:
         sent += "; there was nothing of this reach to take back"
+    if effect.remains:
+        sent += f"; leaves in force: {', '.join(effect.remains)}"
     if effect.in_force is None:
         return sent
     if effect.refused:
@@ -180,8 +184,11 @@ async def send(deployment: Deployment, control: Control, wait_s: float | None) -
     letters = letters_of(control, counts[CONTROL.name])
     effect = Effect(control, len(letters))
     if control.command is Command.RESUME:
-        before = (await read_forces(deployment)).get(control.scope or ALL_SCOPES, Force())
-        effect.took_back = [f"{what} by {told.by}" for what, told in before.flags()]
+        forces, reach = await read_forces(deployment), control.scope or ALL_SCOPES
+        effect.took_back = [f"{what} by {told.by}" for what, told in forces.get(reach, Force()).flags()]
+        others = {ALL_SCOPES} if control.scope else forces.keys() - {ALL_SCOPES}
+        left = [(name, what, told) for name in sorted(others) for what, told in forces.get(name, Force()).flags()]
+        effect.remains = [f"{what} of {'all scopes' if name == ALL_SCOPES else f'scope {name}'} by {told.by}" for name, what, told in left]
     # All its records have one key, and their dead letters one partition.
     watched = [(refused, partition_of(letters[0].key, counts[refused]))] if wait_s is not None else []
     if control.command is Command.REVOKE:
