@@ -23,8 +23,9 @@ from schemas.identity import partition_of
 from schemas.settings import Settings
 from streams.contracts.document import document
 from streams.contracts.schemas import topic_schema
+from streams.engine.compute import State, compute
 from streams.groups import TaskGroup
-from streams.logs.replay import between
+from streams.logs.replay import between, limits_of
 from streams.topology import TOPOLOGY
 from tests.deciding.logs import settings_with
 from tests.encoding.telemetry import Record, as_json, messy, steady
@@ -108,11 +109,12 @@ class Run:
                         if not block.offsets:
                             continue
                         positions = {other.name: self.taken[task, other.name] for other in group.inputs}
-                        result = agent.step(rows, block, Context(self.settings, positions, PARTITIONS))
-                        rows |= {key: row for key, row in result.rows.items() if row is not None}
-                        for key in [key for key, row in result.rows.items() if row is None]:
+                        state = State(rows.get)
+                        written = compute(agent.step, state, block, Context(self.settings, positions, PARTITIONS), limits_of(group))
+                        rows |= {key: row for key, row in state.pending.items() if row is not None}
+                        for key in [key for key, row in state.pending.items() if row is None]:
                             rows.pop(key, None)
-                        for output in result.outputs:
+                        for output, _ in written:
                             self.send(output.topic, output.key, output.value, output.headers)
                             self.written.append(Written(task, output, Cause(block, output.ordinal)))
 

@@ -17,8 +17,10 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 import rocksdict
+import stamina
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from schemas.events import Merge
@@ -186,12 +188,16 @@ class Lab:
     async def committed(self, group: str = "pair") -> dict[TopicPartition, int]:
         """Committed positions of a group."""
         row = next(row for row in self.topology if row.name == group)
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
-        await admin.start()
-        try:
-            found = await admin.list_consumer_group_offsets(consumer_group(self.application, row))
-        finally:
-            await admin.close()
+        found: Mapping[TopicPartition, Any] = {}
+        # A broker that was stopped and goes on is not there at once.
+        async for attempt in stamina.retry_context(on=KafkaError, attempts=None, timeout=PATIENCE_S):
+            with attempt:
+                admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
+                await admin.start()
+                try:
+                    found = await admin.list_consumer_group_offsets(consumer_group(self.application, row))
+                finally:
+                    await admin.close()
         return {place: max(0, position.offset) for place, position in found.items()}
 
     async def drained(self, *workers: Worker, group: str = "pair") -> None:
