@@ -20,6 +20,7 @@ MEASUREMENT_MAX = 1e100
 METRICS_MAX = 2000
 Measurement = Annotated[float, Meta(ge=-MEASUREMENT_MAX, le=MEASUREMENT_MAX)]
 Positions = dict[str, int]
+INITIAL = "initial"  # the profile's model, in force in a scope before any other
 
 
 class Status(StrEnum):
@@ -78,6 +79,9 @@ class Command(StrEnum):
     REVOKE = "revoke"
     QUARANTINE = "quarantine"
     RELEASE = "release"
+
+
+ABOUT_SOURCES = frozenset({Command.REVOKE, Command.QUARANTINE, Command.RELEASE})  # these need a subject
 
 
 class Sample(Struct, frozen=True):

@@ -56,7 +56,6 @@ TOPICS = (
     TELEMETRY, SCENARIO, DECISION, RECOMMENDATION, FEEDBACK, OUTCOME, JUDGEMENT, ALIGNMENT,
     RETRAINING_COMMAND, RETRAINING_RESULT, MODEL, CONTROL, MERGE,
 )  # fmt: skip
-BY_NAME = {topic.name: topic for topic in TOPICS}
 # What people and other systems write; everything else is derived from these.
 INPUTS = (TELEMETRY, FEEDBACK, OUTCOME, MODEL, CONTROL)
 

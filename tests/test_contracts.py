@@ -48,7 +48,7 @@ def asyncapi() -> Any:  # noqa: ANN401 - plain data
 @cache
 def validator(topic: str) -> jsonschema_rs.Draft202012Validator:
     """Return what holds a value against a topic's JSON Schema."""
-    found = jsonschema_rs.validator_for(topic_schema(topics.BY_NAME[topic]))
+    found = jsonschema_rs.validator_for(topic_schema(next(each for each in topics.TOPICS if each.name == topic)))
     assert isinstance(found, jsonschema_rs.Draft202012Validator)
     return found
 

@@ -11,10 +11,8 @@ from agents.deciding.rows import GlobalRow, ScopeRow, ScopesRow, SourceRow
 from agents.deciding.turn import Turn
 from schemas.alignment import ModelTaken
 from schemas.errors import DecodeError
-from schemas.events import Command, Control, Model
+from schemas.events import ABOUT_SOURCES, Command, Control, Model
 from schemas.identity import derived_name
-
-ABOUT_SOURCES = frozenset({Command.QUARANTINE, Command.RELEASE, Command.REVOKE})
 
 
 def handle_control(turn: Turn, control: Control) -> None:

@@ -9,6 +9,7 @@ from agents.deciding.rows import DecisionRow, GlobalRow, ScopeRow, ScopesRow, So
 from agents.scoring import PERFECT, Channel
 from agents.trust import Coins, channel, prior
 from schemas.alignment import Alarm
+from schemas.events import INITIAL
 from schemas.identity import derived_name
 
 SOURCES_MAX = 2_000
@@ -33,7 +34,7 @@ class Turn(turn.Turn):
         row = self.state.find(ScopeRow, self.scope)
         if row is None:
             profile = self.settings.profile
-            row = ScopeRow(model="initial", intercept=profile.initial_intercept, weights=dict(profile.initial_weights))
+            row = ScopeRow(model=INITIAL, intercept=profile.initial_intercept, weights=dict(profile.initial_weights))
             self.state.put(row, self.scope)
             self.state.get(ScopesRow).names.append(self.scope)
         return row

@@ -26,9 +26,8 @@ from schemas.alignment import (
     RetrainingResult,
     ThresholdTable,
 )
+from schemas.events import INITIAL
 from schemas.identity import derived_name
-
-INITIAL = "initial"  # the profile's model, in force before any other
 
 
 def monitor(rows: Rows, block: Block, context: Context) -> Result:

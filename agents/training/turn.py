@@ -17,6 +17,7 @@ from agents.training.rows import (
     OwnOffset,
     TrainingRow,
 )
+from schemas.events import INITIAL
 
 HISTORY_WINDOWS = 8  # that a challenger is fitted on; DESIGN section 7
 CANDIDATE_WINDOWS = 50  # for which a candidate is held against the others: the horizon of hindsight
@@ -34,9 +35,9 @@ class Turn(turn.Turn):
         row = self.state.find(TrainingRow, self.scope)
         if row is None:
             profile = self.settings.profile
-            row = TrainingRow(in_force="initial")
+            row = TrainingRow(in_force=INITIAL)
             self.state.put(row, self.scope)
-            initial = Candidate("initial", -1, profile.initial_intercept, dict(profile.initial_weights))
+            initial = Candidate(INITIAL, -1, profile.initial_intercept, dict(profile.initial_weights))
             self.state.put(CandidatesRow(models=[initial]), self.scope)
         return row
 

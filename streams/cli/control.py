@@ -14,7 +14,7 @@ from rich.console import Console
 from schemas import codecs
 from schemas.alignment import SourceRevoked
 from schemas.errors import SettingsError
-from schemas.events import Command, Control
+from schemas.events import ABOUT_SOURCES, Command, Control
 from schemas.headers import cloud_event
 from schemas.identity import SEPARATOR, partition_of
 from schemas.settings import Deployment
@@ -23,7 +23,7 @@ from streams.home import account, connect
 from streams.logs.reading import partition_counts, require
 from streams.logs.taking import WAIT_S, Letter, Sent, Since, open_office, since_now
 from streams.serving.commanded import read_forces
-from streams.serving.force import ABOUT_SOURCES, ALL_SCOPES, Force
+from streams.serving.force import ALL_SCOPES, Force
 
 FAULT = 1
 OF_SCOPES = (

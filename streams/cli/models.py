@@ -13,14 +13,13 @@ from rich.text import Text
 
 from schemas.alignment import RetrainingResult
 from schemas.errors import SettingsError
-from schemas.events import Model
+from schemas.events import INITIAL, Model
 from schemas.headers import rfc3339
 from schemas.settings import Deployment, load_settings
 from streams.home import account, connect
 from streams.logs.deploying import check, imported, read_model, require_settings_in_use, send_model
 from streams.logs.taking import WAIT_S
 from streams.serving.history import Arrival, History, initial_model, read_histories
-from streams.serving.tally import INITIAL
 
 FAULT = 1
 

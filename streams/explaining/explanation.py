@@ -9,6 +9,7 @@ from scipy.special import expit, logit
 from agents.scoring import Channel
 from agents.trust import weight
 from schemas.events import (
+    INITIAL,
     Action,
     BudgetState,
     ClassHistory,
@@ -165,7 +166,7 @@ def explain(
     peers = (None, None) if scenario is None else (scenario.peers_alike, scenario.peers_seen)
     score = score_of(decision)
     judged = judged_of(decision, score.kind, judgements[-1]) if judgements else None
-    identity = decision.versions.get("model", words.INITIAL)
+    identity = decision.versions.get("model", INITIAL)
     return Explanation(
         decision=decision.id,
         scenario=decision.scenario,

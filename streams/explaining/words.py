@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from agents.guardrails import FACTS_RULE, KILL_RULE
 from schemas.events import (
+    INITIAL,
     Action,
     Answer,
     BudgetState,
@@ -22,7 +23,6 @@ from schemas.events import (
 from schemas.settings import Policy, Settings
 
 SYMPTOMS_MAX = 5
-INITIAL = "initial"
 _FACT = re.compile(r"\b\w+\.\w+\b")
 
 REASONS: dict[Reason, str] = {

@@ -7,12 +7,12 @@ from aiokafka import ConsumerRecord, TopicPartition
 
 from schemas import codecs, topics
 from schemas.errors import DecodeError
+from schemas.events import ABOUT_SOURCES
 from schemas.headers import find
 from schemas.identity import SEPARATOR, partition_of
 from schemas.settings import Deployment
 from streams.logs.deploying import NOTE
 from streams.logs.reading import WAIT_MS, bounds, open_reader, partition_counts, require
-from streams.serving.force import ABOUT_SOURCES
 
 BATCH_RECORDS = 2_000
 # People write these: their tasks refuse what stands under a key that is not its own.

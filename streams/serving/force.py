@@ -6,7 +6,6 @@ from msgspec.structs import replace
 from schemas.events import Command, Control
 
 ALL_SCOPES = "*"
-ABOUT_SOURCES = frozenset({Command.REVOKE, Command.QUARANTINE, Command.RELEASE})
 # What `resume` takes back.
 FLAGS = {Command.KILL: "killed", Command.FREEZE: "frozen", Command.SHADOW: "shadow"}
 

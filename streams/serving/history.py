@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from msgspec import Struct
 
 from schemas.alignment import RetrainingResult
-from schemas.events import Model
+from schemas.events import INITIAL, Model
 from schemas.settings import Deployment, Profile
 from schemas.topics import MODEL, RETRAINING_RESULT
 from streams.serving.following import follow
-from streams.serving.tally import INITIAL, REFUSED
+from streams.serving.tally import REFUSED
 
 
 class Arrival(Struct, frozen=True):

@@ -7,8 +7,8 @@ from typing import Any
 
 from msgspec import Struct, to_builtins
 
-from schemas.alignment import Alarm, Fidelity, LossWindow, ModelTaken, MonitorDecision, RetrainingResult, TrustSummary
-from schemas.events import Answer, Decision, Heartbeat, Life, Recommendation, Scenario, StandingAnswer, Status
+from schemas.alignment import Alarm, Fidelity, LossWindow, ModelTaken, RetrainingResult, TrustSummary
+from schemas.events import INITIAL, Answer, Decision, Heartbeat, Life, Recommendation, Scenario, StandingAnswer, Status
 
 # What `Tally` reads; the records of other topics change nothing.
 TALLIED = ("scenario", "decision", "recommendation", "alignment", "retraining-result")
@@ -17,7 +17,6 @@ SKIPPED = "skipped"
 ANSWERED = "answered"
 OVERRIDDEN = "overridden"
 ADOPTED, REFUSED = "adopted", "refused"
-INITIAL = "initial"
 ANSWER_COUNTS = (Answer.OVERRIDE.value, Answer.LIKE.value, Answer.NEUTRAL.value, SKIPPED, ANSWERED, OVERRIDDEN)
 
 
@@ -95,7 +94,6 @@ class ScopeTally:
         alarms: Alarms that are raised, by name.
         model: The model that the decider has taken up last.
         retrainings: What came of each retraining command, in their order.
-        monitored: What the meta-monitor did last, and why.
         fidelity: The meta-monitor against hindsight, as last published.
         quarantined: Sources that are in quarantine, as last published.
     """
@@ -111,7 +109,6 @@ class ScopeTally:
     alarms: dict[str, str] = field(default_factory=dict)
     model: str = INITIAL
     retrainings: list[Retraining] = field(default_factory=list)
-    monitored: MonitorDecision | None = None
     fidelity: Fidelity | None = None
     quarantined: tuple[str, ...] = ()
 
@@ -248,8 +245,6 @@ class Tally:
                     scope.alarms[event.name] = event.detail
             case ModelTaken():
                 scope.model = event.model
-            case MonitorDecision():
-                scope.monitored = event
             case Fidelity():
                 scope.fidelity = event
             case TrustSummary():

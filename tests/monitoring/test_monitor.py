@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.monitoring.monitor import INITIAL
 from agents.monitoring.rows import HISTORY_WINDOWS, WAITING_MAX
 from agents.monitoring.rules import COOLDOWN_WINDOWS, MONITORS, SLACK
 from agents.training.commands import SAMPLE_SIZE_LEAST
 from agents.training.turn import HISTORY_WINDOWS as EXAMPLE_WINDOWS
 from schemas.alignment import Alarm, ChallengerWindow, Fidelity, MonitorDecision, OffPolicy, RetrainingCommand
+from schemas.events import INITIAL
 from schemas.settings import Profile, ScopeSettings
 from tests.deciding.logs import settings_with
 from tests.folding import Entry
