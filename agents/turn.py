@@ -6,7 +6,7 @@ What goes through here is some thousand times rarer than samples, so the fold go
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -18,6 +18,17 @@ from schemas.events import Positions
 from schemas.headers import Headers, cloud_event, event_id, trace_of
 from schemas.identity import partition_of, source_name
 from schemas.settings import Settings
+
+
+class Emitted(NamedTuple):
+    """One derived event: short name of its topic, its scope, its name, event time, what it says, and the trace it belongs to."""
+
+    topic: str
+    scope: str
+    identity: str
+    time_ms: int
+    event: Struct
+    trace: str
 
 
 @dataclass
@@ -34,12 +45,25 @@ class Turn:
     identity: str
     trace: str
     index: int
-    outputs: list[Output] = field(default_factory=list)
+    outputs: list[Emitted] = field(default_factory=list)
 
     def emit(self, topic: str, identity: str, time_ms: int, event: Struct, trace: str | None = None) -> None:
         """Write one derived event under the scope's key."""
-        headers = cloud_event(identity, topic, f"npo/{self.group}/{self.partition}", time_ms, trace or self.trace)
-        self.outputs.append(Output(topic, self.scope.encode(), codecs.encode(event), headers, self.index))
+        self.outputs.append(Emitted(topic, self.scope, identity, time_ms, event, trace or self.trace))
+
+    def records(self) -> list[Output]:
+        """Return what the turn has written as it travels."""
+        source = f"npo/{self.group}/{self.partition}"
+        return [
+            Output(
+                each.topic,
+                each.scope.encode(),
+                codecs.encode(each.event),
+                cloud_event(each.identity, each.topic, source, each.time_ms, each.trace),
+                self.index,
+            )
+            for each in self.outputs
+        ]
 
 
 T = TypeVar("T", bound=Turn)
@@ -67,6 +91,7 @@ def fold(rows: Rows, block: Block, context: Context, kind: type[T], handle: Call
             event = codecs.decode(block.topic, block.values[index])
             turn = begin(kind, state, block, index, context, scope_of(block, index, context, event))
             handle(turn, event)
+            written = turn.records()
             state.commit()
         except (StateError, MemoryError):
             raise
@@ -77,7 +102,7 @@ def fold(rows: Rows, block: Block, context: Context, kind: type[T], handle: Call
             state.rollback()
             outputs.append(dead_letter(block, index, "step_failed", f"{type(error).__name__}: {error}"))
         else:
-            outputs.extend(turn.outputs)
+            outputs.extend(written)
     return Result(outputs, state.changes())
 
 

@@ -66,7 +66,7 @@ class Ruling(NamedTuple):
 
 def decide(rows: Rows, block: Block, context: Context) -> Result:
     """Handle a block of scenario, control or model records."""
-    return fold(rows, block, context, Turn, refolding.afterwards(closing.isolated(HANDLERS[block.topic])))
+    return fold(rows, block, context, Turn, HANDLERS[block.topic])
 
 
 def handle_scenario_event(turn: Turn, event: Scenario | Cleared | Heartbeat) -> None:
@@ -299,4 +299,4 @@ def remember(turn: Turn, entity: EntityRow, scenario: Scenario, event: Decision)
         clock.schedule(turn, decision, event.decided_ms + clock.RETENTION_MS)
 
 
-HANDLERS: dict[str, Any] = {"scenario": handle_scenario_event, "control": control.handle_control, "model": control.handle_model}
+HANDLERS = {topic: refolding.afterwards(closing.isolated(handle)) for topic, handle in {"scenario": handle_scenario_event, "control": control.handle_control, "model": control.handle_model}.items()}

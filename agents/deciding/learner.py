@@ -44,7 +44,7 @@ REWARDS_MAX = 256  # outcomes with a reward that are known again
 
 def learn(rows: Rows, block: Block, context: Context) -> Result:
     """Handle a block of feedback or outcome records."""
-    return fold(rows, block, context, Turn, refolding.afterwards(closing.isolated(HANDLERS[block.topic])))
+    return fold(rows, block, context, Turn, HANDLERS[block.topic])
 
 
 def handle_feedback(turn: Turn, feedback: Feedback) -> None:
@@ -184,4 +184,4 @@ def apply_outcome(turn: Turn, decision: DecisionRow, outcome: Outcome) -> None:
         closing.write_judgement(turn, decision, max(turn.row.clock_ms, decision.time_ms), "outcome")
 
 
-HANDLERS: dict[str, Any] = {"feedback": handle_feedback, "outcome": handle_outcome}
+HANDLERS = {topic: refolding.afterwards(closing.isolated(handle)) for topic, handle in {"feedback": handle_feedback, "outcome": handle_outcome}.items()}

@@ -1,0 +1,146 @@
+"""The loop as plain calls: scenarios, answers and outcomes go in as events, and what came of each comes back as events.
+
+The same handlers as in the pipeline, over rows that stay objects: no bytes, no broker, no store, no time. Studies run it a thousand
+times; a loop of one's own runs it as `docs/embedding.md` shows. What a worker would send to the dead-letter topic is raised.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+from msgspec import Struct
+
+from agents import turn
+from agents.deciding import decider, learner
+from agents.deciding.turn import Turn as DecidingTurn
+from agents.monitoring import monitor
+from agents.monitoring.turn import Turn as MonitoringTurn
+from agents.state import Row, State
+from agents.training import trainer
+from agents.training.turn import Turn as TrainingTurn
+from agents.turn import Emitted
+from schemas.headers import trace_of
+from schemas.identity import source_name
+from schemas.settings import Settings
+
+R = TypeVar("R", bound=Row)
+Handler = Callable[[Any, Any], None]
+
+
+class LiveState(State):
+    """Rows as objects that are changed where they are; nothing can be undone."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self._live: dict[tuple[type[Row] | str, ...], Row] = {}
+
+    def find(self, kind: type[R], *parts: str) -> R | None:
+        """Return a row that may be changed in place, or None."""
+        return self._live.get((kind, *parts))  # type: ignore[return-value]  # the key's first part is the row's kind
+
+    def get(self, kind: type[R], *parts: str) -> R:
+        """Return a row that may be changed in place, a new one where there is none."""
+        row = self.find(kind, *parts)
+        if row is None:
+            row = kind()
+            self._live[(kind, *parts)] = row
+        return row
+
+    def put(self, row: Row, *parts: str) -> None:
+        """Write a whole row."""
+        self._live[(type(row), *parts)] = row
+
+    def delete(self, kind: type[Row], *parts: str) -> None:
+        """Delete a row."""
+        self._live.pop((kind, *parts), None)
+
+    def commit(self) -> None:
+        """Do nothing: what is changed stays."""
+
+    def rollback(self) -> None:
+        """Say that what has been changed cannot be undone.
+
+        Raises:
+            RuntimeError: always.
+        """
+        raise RuntimeError("rows that stay objects cannot be rolled back; run the records through the steps to see what broke")
+
+
+class Waiting(NamedTuple):
+    """One event on its way to a task."""
+
+    offset: int
+    scope: str
+    identity: str
+    event: Struct
+    trace: str
+
+
+class Task:
+    """One task of the loop: the kind of its turns, and what handles each topic that it reads."""
+
+    def __init__(self, kind: type[turn.Turn], handlers: dict[str, Handler]) -> None:
+        self.kind = kind
+        self.handlers = handlers
+        self.positions = dict.fromkeys(handlers, 0)
+        self.waiting: dict[str, list[Waiting]] = {topic: [] for topic in handlers}
+        self.state = LiveState()
+
+    def take(self, topic: str, settings: Settings) -> list[Emitted]:
+        """Take all that waits in one topic, in order, and return what is written."""
+        block, self.waiting[topic] = self.waiting[topic], []
+        before, emitted = self.positions.copy(), []
+        for each in block:
+            positions = {**before, topic: each.offset + 1}
+            own = self.kind(self.state, settings, positions, 0, each.scope, each.identity, each.trace, 0)
+            self.handlers[topic](own, each.event)
+            emitted += own.outputs
+        self.positions[topic] = block[-1].offset + 1
+        return emitted
+
+
+class Loop:
+    """Decider, learner, trainer and monitor of any number of scopes.
+
+    Args:
+        settings: what decisions depend on.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.tasks = (
+            Task(DecidingTurn, decider.HANDLERS | learner.HANDLERS),
+            Task(TrainingTurn, trainer.HANDLERS),
+            Task(MonitoringTurn, monitor.HANDLERS),
+        )
+        self._ends: Counter[str] = Counter()
+
+    def send(self, topic: str, event: Struct, *, scope: str | None = None, identity: str = "") -> list[Emitted]:
+        """Hand one event to the tasks that read its topic, let everything settle, and return all that was written, in order.
+
+        Args:
+            topic: short name: scenario, feedback, outcome, control or model.
+            event: of that topic.
+            scope: whose it is; may be left out where the event names it.
+            identity: the record's name, from which draws are seeded; a scenario's own `id` seeds its decision.
+
+        Raises:
+            RecordError: what a worker would send to the dead-letter topic.
+        """
+        key = scope or getattr(event, "scope", None) or ""
+        emitted = self._append(Emitted(topic, key, identity or source_name(topic, 0, self._ends[topic]), 0, event, ""))
+        written: list[Emitted] = []
+        while work := [(task, name) for task in self.tasks for name, block in task.waiting.items() if block]:
+            for task, name in work:
+                for each in task.take(name, self.settings):
+                    written.append(self._append(each))
+        return written
+
+    def _append(self, event: Emitted) -> Emitted:
+        offset = self._ends[event.topic]
+        self._ends[event.topic] += 1
+        trace = event.trace or trace_of((), event.identity)
+        for task in self.tasks:
+            if event.topic in task.waiting:
+                task.waiting[event.topic].append(Waiting(offset, event.scope, event.identity, event.event, trace))
+        return event
