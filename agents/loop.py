@@ -128,12 +128,11 @@ class Loop:
             RecordError: what a worker would send to the dead-letter topic.
         """
         key = scope or getattr(event, "scope", None) or ""
-        emitted = self._append(Emitted(topic, key, identity or source_name(topic, 0, self._ends[topic]), 0, event, ""))
+        self._append(Emitted(topic, key, identity or source_name(topic, 0, self._ends[topic]), 0, event, ""))
         written: list[Emitted] = []
         while work := [(task, name) for task in self.tasks for name, block in task.waiting.items() if block]:
             for task, name in work:
-                for each in task.take(name, self.settings):
-                    written.append(self._append(each))
+                written += [self._append(each) for each in task.take(name, self.settings)]
         return written
 
     def _append(self, event: Emitted) -> Emitted:

@@ -299,4 +299,4 @@ def remember(turn: Turn, entity: EntityRow, scenario: Scenario, event: Decision)
         clock.schedule(turn, decision, event.decided_ms + clock.RETENTION_MS)
 
 
-HANDLERS = {topic: refolding.afterwards(closing.isolated(handle)) for topic, handle in {"scenario": handle_scenario_event, "control": control.handle_control, "model": control.handle_model}.items()}
+HANDLERS = refolding.guarded({"scenario": handle_scenario_event, "control": control.handle_control, "model": control.handle_model})

@@ -22,8 +22,6 @@ An outcome applies to each decision of its entity inside [start, end), surfaced 
 verdict of a source on a decision stands. Blocked decisions are touched by nothing.
 """
 
-from typing import Any
-
 import msgspec
 
 from agents.deciding import clock, closing, learning, refolding, windows
@@ -184,4 +182,4 @@ def apply_outcome(turn: Turn, decision: DecisionRow, outcome: Outcome) -> None:
         closing.write_judgement(turn, decision, max(turn.row.clock_ms, decision.time_ms), "outcome")
 
 
-HANDLERS = {topic: refolding.afterwards(closing.isolated(handle)) for topic, handle in {"feedback": handle_feedback, "outcome": handle_outcome}.items()}
+HANDLERS = refolding.guarded({"feedback": handle_feedback, "outcome": handle_outcome})

@@ -10,14 +10,14 @@ letter (that of a command to the scope itself is one), as soon as the folds befo
 What a source says between a release and the fold is taken out with the rest.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
 from agents import scoring, trust
-from agents.deciding import learning
+from agents.deciding import closing, learning
 from agents.deciding.rows import ClassesRow, ClassRow, DecisionRow, KeptRow, OwedRow, ScopeRow, SourceRow, SourcesRow, Step, StepKind
 from agents.deciding.turn import OTHERS, Turn, coins_of
 from agents.scoring import PRIOR_OFFSETS, Drift, Offsets
@@ -64,6 +64,11 @@ def re_express(turn: Turn) -> Folded:
     for (_, row), score in zip(rows, np.array([*drift, *offsets]).T, strict=True):
         learning.set_score(row, Drift(*score[:2]), Offsets(*score[2:]))
     return Folded(len(rows), sum(len(each) for each in answers))
+
+
+def guarded(handlers: Mapping[str, Callable[[Turn, Any], None]]) -> dict[str, Callable[[Turn, Any], None]]:
+    """Return the handlers of the task's topics as they run: a closing that breaks is isolated, what is due to be folded follows."""
+    return {topic: afterwards(closing.isolated(handle)) for topic, handle in handlers.items()}
 
 
 def afterwards(handle: Callable[[Turn, Any], None]) -> Callable[[Turn, Any], None]:
