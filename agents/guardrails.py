@@ -9,7 +9,7 @@ bounded size.
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypedDict
 
 import cel
@@ -89,6 +89,7 @@ _TEXT = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"")
 _REFUSED = re.compile(r"\\|'''|\"\"\"")
 _GROUP = re.compile(rf"(?<![\w.])({'|'.join(DECLARED)})\b")
 _FACT = re.compile(rf"{_GROUP.pattern}\s*\.\s*(\w+)")
+_FLAT = tuple((group, tuple((f"{group}.{name}", name, kind) for name, kind in kinds.items())) for group, kinds in DECLARED.items())
 _SAMPLES: dict[type, tuple[Scalar, Scalar]] = {bool: (False, True), int: (1, 2), float: (1.0, 2.0), str: ("a", "b")}
 
 
@@ -189,32 +190,40 @@ def _check(facts: Mapping[str, Any]) -> tuple[dict[str, Scalar], list[str]]:
     """Return the declared facts by flat name, and a fault for each that is missing or cannot be judged."""
     flat: dict[str, Scalar] = {}
     faults = []
-    for group, kinds in DECLARED.items():
+    for group, kinds in _FLAT:
         given = facts.get(group)
         if not isinstance(given, Mapping):
             faults.append(f"facts of {group} are missing")
             continue
-        for name, kind in kinds.items():
+        for fact, name, kind in kinds:
             value: Any = given.get(name)
-            fault = f"is {type(value).__name__}, not {kind.__name__}" if type(value) is not kind else _unjudgeable(value)
-            if fault is None:
-                flat[f"{group}.{name}"] = value
+            if type(value) is kind and _JUDGEABLE[kind](value):
+                flat[fact] = value
             else:
-                faults.append(f"{group}.{name} {fault}" if name in given else f"{group}.{name} is missing")
+                faults.append(f"{fact} {_fault(value, kind)}" if name in given else f"{fact} is missing")
     return flat, faults
 
 
-def _unjudgeable(value: object) -> str | None:
-    """Say why a scalar of the right type cannot be judged or written down, or None."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return f"is {value}"
-    if isinstance(value, int) and abs(value) > INTEGER_MAX:
-        return "is beyond 64 bits"
-    if isinstance(value, str) and not value.isascii() and value != value.encode(errors="replace").decode():
-        return "is not Unicode text"
-    if isinstance(value, str) and len(value) > TEXT_MAX:
-        return f"is text of {len(value)} characters, over {TEXT_MAX}"
-    return None
+def _is_text(value: str) -> bool:
+    """Tell whether a text is bounded and can be written down."""
+    return len(value) <= TEXT_MAX and (value.isascii() or value == value.encode(errors="replace").decode())
+
+
+_JUDGEABLE: dict[type, Callable[[Any], bool]] = {
+    bool: frozenset((False, True)).__contains__,
+    int: range(-INTEGER_MAX, INTEGER_MAX + 1).__contains__,
+    float: math.isfinite,
+    str: _is_text,
+}
+
+
+def _fault(value: object, kind: type) -> str:
+    """Say why a value is no fact of its kind."""
+    if type(value) is not kind:
+        return f"is {type(value).__name__}, not {kind.__name__}"
+    if isinstance(value, str):
+        return "is not Unicode text" if len(value) <= TEXT_MAX else f"is text of {len(value)} characters, over {TEXT_MAX}"
+    return f"is {value}" if kind is float else "is beyond 64 bits"
 
 
 def _run(program: cel.Program, context: cel.Context) -> tuple[bool | None, str | None]:

@@ -100,20 +100,21 @@ class Task:
 
 
 class Loop:
-    """Decider, learner, trainer and monitor of any number of scopes.
+    """Decider and learner, and unless it is left out the second loop of trainer and monitor, of any number of scopes.
 
     Args:
         settings: what decisions depend on.
+        retraining: whether models are fitted and put in force; without it a loop is faster, and `model` can still be sent.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, retraining: bool = True) -> None:
         self.settings = settings
-        self.tasks = (
-            Task(DecidingTurn, decider.HANDLERS | learner.HANDLERS),
-            Task(TrainingTurn, trainer.HANDLERS),
-            Task(MonitoringTurn, monitor.HANDLERS),
-        )
+        deciding = Task(DecidingTurn, decider.HANDLERS | learner.HANDLERS)
+        second = (Task(TrainingTurn, trainer.HANDLERS), Task(MonitoringTurn, monitor.HANDLERS))
+        self.tasks = (deciding, *second) if retraining else (deciding,)
+        self._readers = {topic: [task for task in self.tasks if topic in task.handlers] for task in self.tasks for topic in task.handlers}
         self._ends: Counter[str] = Counter()
+        self._waiting = 0
 
     def send(self, topic: str, event: Struct, *, scope: str | None = None, identity: str = "") -> list[Emitted]:
         """Hand one event to the tasks that read its topic, let everything settle, and return all that was written, in order.
@@ -130,16 +131,23 @@ class Loop:
         key = scope or getattr(event, "scope", None) or ""
         self._append(Emitted(topic, key, identity or source_name(topic, 0, self._ends[topic]), 0, event, ""))
         written: list[Emitted] = []
-        while work := [(task, name) for task in self.tasks for name, block in task.waiting.items() if block]:
+        while self._waiting:
+            work = [(task, name) for task in self.tasks for name, block in task.waiting.items() if block]
             for task, name in work:
-                written += [self._append(each) for each in task.take(name, self.settings)]
+                self._waiting -= len(task.waiting[name])
+                emitted = task.take(name, self.settings)
+                for each in emitted:
+                    self._append(each)
+                written += emitted
         return written
 
-    def _append(self, event: Emitted) -> Emitted:
+    def _append(self, event: Emitted) -> None:
+        readers = self._readers.get(event.topic)
+        if not readers:
+            return
         offset = self._ends[event.topic]
         self._ends[event.topic] += 1
-        trace = event.trace or trace_of((), event.identity)
-        for task in self.tasks:
-            if event.topic in task.waiting:
-                task.waiting[event.topic].append(Waiting(offset, event.scope, event.identity, event.event, trace))
-        return event
+        waiting = Waiting(offset, event.scope, event.identity, event.event, event.trace or trace_of((), event.identity))
+        for task in readers:
+            task.waiting[event.topic].append(waiting)
+        self._waiting += len(readers)

@@ -3,6 +3,8 @@
 from hashlib import blake2b
 
 import numpy as np
+from numpy.random.bit_generator import ISeedSequence
+from numpy.typing import DTypeLike, NDArray
 
 SEPARATOR = "\x1f"
 
@@ -17,10 +19,21 @@ def derived_name(parent: str, kind: str, ordinal: int = 0) -> str:
     return blake2b(SEPARATOR.join((parent, kind, str(ordinal))).encode(), digest_size=8).hexdigest()
 
 
+class _Key(ISeedSequence):
+    """A hash as Philox's key as it is; given as `key`, NumPy would first ask the system for a seed that it then does not use."""
+
+    def __init__(self, digest: bytes) -> None:
+        self._digest = digest
+
+    def generate_state(self, n_words: int, dtype: DTypeLike = np.uint64) -> NDArray[np.uint64]:  # noqa: ARG002  # Philox asks for two of 64 bits
+        """Return the two words of the key."""
+        return np.frombuffer(self._digest, "<u8")
+
+
 def generator(seed: int, event: str, purpose: str) -> np.random.Generator:
     """Return the random generator of one event and purpose: Philox keyed by a hash of seed and names."""
     digest = blake2b(SEPARATOR.join((str(seed), event, purpose)).encode(), digest_size=16).digest()
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+    return np.random.Generator(np.random.Philox(_Key(digest)))
 
 
 def murmur2(key: bytes) -> int:

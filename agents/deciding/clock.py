@@ -4,6 +4,7 @@ Answers carry the time of another clock: a person's, beside telemetry that may b
 what the scope has already seen, and never moves it.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable
 
 from agents.deciding.rows import DecisionRow, Due, DueRow, EntityRow
@@ -20,8 +21,10 @@ def schedule(turn: Turn, decision: DecisionRow, time_ms: int) -> None:
     decision.due_ms = time_ms
     hour = time_ms // HOUR_MS
     turn.state.get(DueRow, turn.scope, str(hour)).entries.append(Due(time_ms, decision.id))
-    if hour not in turn.row.due_hours:
-        turn.row.due_hours = sorted([*turn.row.due_hours, hour])
+    hours = turn.row.due_hours
+    place = bisect_left(hours, hour)
+    if hours[place : place + 1] != [hour]:
+        hours.insert(place, hour)
 
 
 def advance(turn: Turn, time_ms: int, close: Close) -> None:
@@ -35,8 +38,11 @@ def settle(turn: Turn, close: Close) -> None:
     while turn.row.due_hours and turn.row.due_hours[0] <= turn.row.clock_ms // HOUR_MS:
         hour = turn.row.due_hours[0]
         due = turn.state.get(DueRow, turn.scope, str(hour))
-        entries = [entry for entry in due.entries if entry.time_ms <= turn.row.clock_ms]
-        due.entries = [entry for entry in due.entries if entry.time_ms > turn.row.clock_ms]
+        now_ms = turn.row.clock_ms
+        entries = [entry for entry in due.entries if entry.time_ms <= now_ms]
+        if due.entries and not entries:
+            break
+        due.entries = [entry for entry in due.entries if entry.time_ms > now_ms]
         for entry in sorted(entries, key=lambda entry: (entry.time_ms, entry.decision)):
             decision = turn.state.find(DecisionRow, turn.scope, entry.decision)
             if decision is None or decision.due_ms != entry.time_ms:
@@ -45,12 +51,9 @@ def settle(turn: Turn, close: Close) -> None:
                 forget(turn, decision)
             else:
                 close(turn, decision, entry.time_ms)
-        if due.entries:
-            if not any(entry.time_ms <= turn.row.clock_ms for entry in due.entries):
-                break
-        else:
+        if not due.entries:
             turn.state.delete(DueRow, turn.scope, str(hour))
-            turn.row.due_hours = [other for other in turn.row.due_hours if other != hour]
+            turn.row.due_hours.remove(hour)
 
 
 def forget(turn: Turn, decision: DecisionRow) -> None:

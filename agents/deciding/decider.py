@@ -12,18 +12,18 @@ expire. For the cooldown what would have been surfaced counts as surfaced, so th
 asked.
 """
 
+from bisect import bisect_right
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from agents import alignment, guardrails, scoring, thresholds
-from agents.deciding import clock, closing, control, learning, refolding, windows
+from agents import guardrails, scoring, thresholds
+from agents.deciding import clock, closing, control, learning, plain, refolding, windows
 from agents.deciding.rows import RECENT_MAX, STATUS_OF, ClassRow, DecisionRow, EntityRow, SourceRow, Surfaced
-from agents.deciding.turn import Turn, coins_of
+from agents.deciding.turn import Turn
 from agents.step import Block, Context, Result, Rows
 from agents.thresholds import Selection
-from agents.trust import channel
 from agents.turn import fold
 from schemas.codecs import HOUR_MS
 from schemas.events import (
@@ -124,7 +124,7 @@ def score(turn: Turn, scenario: Scenario) -> Scored:
     parts = scoring.contributions(scenario.features, turn.row.weights)
     model_output = turn.row.intercept + sum(parts.values())
     confidence = learning.confidence_of(turn.settings.profile, class_row, model_output)
-    turn.row.surfaced = [past for past in turn.row.surfaced if past.time_ms > turn.row.clock_ms - HOUR_MS]
+    del turn.row.surfaced[: bisect_right(turn.row.surfaced, turn.row.clock_ms - HOUR_MS, key=lambda past: past.time_ms)]
     verdict = guardrails.judge(compiled(turn.settings.policy), facts(turn, scenario))
     return Scored(scenario, class_row, parts, model_output, confidence, verdict)
 
@@ -151,9 +151,9 @@ def rule(turn: Turn, scored: Scored, *, cooling: bool) -> Ruling:
 def select(turn: Turn, scored: Scored) -> Selection:
     """Draw once, by the profile's selector, with the scenario's own generator."""
     profile, class_row, confidence = turn.settings.profile, scored.class_row, scored.confidence
-    random = generator(turn.settings.seed, scored.scenario.id, profile.selector)
     if profile.selector == "fixed":
         return thresholds.fixed(confidence, profile.threshold)
+    random = generator(turn.settings.seed, scored.scenario.id, profile.selector)
     if profile.selector == "thompson":
         return thresholds.thompson(confidence, np.array(turn.row.arm_likes), np.array(turn.row.arm_overrides), random)
     if profile.score == "mean":
@@ -203,8 +203,8 @@ def facts(turn: Turn, scenario: Scenario) -> dict[str, Any]:
         },
         "rates": {
             "surfaced_last_hour_scope": len(turn.row.surfaced),
-            "surfaced_last_hour_entity": sum(past.entity == scenario.entity for past in turn.row.surfaced),
-            "surfaced_last_hour_action": sum(past.action == scenario.action.name for past in turn.row.surfaced),
+            "surfaced_last_hour_entity": [past.entity for past in turn.row.surfaced].count(scenario.entity),
+            "surfaced_last_hour_action": [past.action for past in turn.row.surfaced].count(scenario.action.name),
         },
         "budget": {"trusted": budget_of(turn).trusted, "open": turn.row.open},
         "control": {"killed": turn.killed(), "frozen": turn.frozen()},
@@ -218,8 +218,7 @@ def explain(turn: Turn, scored: Scored, ruling: Ruling) -> Decision:
     for source in list(class_row.by_source)[-CHANNELS_MAX:]:
         known = turn.state.find(SourceRow, turn.scope, source)
         if known is not None:
-            coins = channel(coins_of(known))
-            channels[source] = ChannelState(float(coins.alpha), float(coins.beta))
+            channels[source] = ChannelState(*plain.channel(known))
     return Decision(
         id=derived_name(scenario.id, "decision"),
         scenario=scenario.id,
@@ -287,8 +286,9 @@ def remember(turn: Turn, entity: EntityRow, scenario: Scenario, event: Decision)
         # A repeat within the cooldown does not prolong it, so what never stops is decided once in that time.
         entity.last_ms[event.scenario_class] = event.decided_ms
         entity.last_confidence[event.scenario_class] = 1.0 if surfaced or event.reason == Reason.SHADOW else event.confidence
-        turn.row.table = alignment.count_scenarios(np.array(turn.row.table), np.array([event.confidence])).tolist()
-    entity.recent = [*entity.recent, (event.time_ms, event.id)][-RECENT_MAX:]
+        plain.count_scenario(turn.row.table, event.confidence)
+    entity.recent.append((event.time_ms, event.id))
+    del entity.recent[:-RECENT_MAX]
     if surfaced:
         turn.row.open += not decision.explored
         turn.row.surfaced.append(Surfaced(turn.row.clock_ms, event.entity, event.action.name))

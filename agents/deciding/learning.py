@@ -6,9 +6,7 @@ keeps it with its decision's judgement, so that `agents.deciding.refolding` can 
 
 from typing import NamedTuple
 
-import numpy as np
-
-from agents import alignment, scoring, trust
+from agents import scoring, trust
 from agents.deciding import plain
 from agents.deciding.rows import ClassesRow, ClassRow, DecisionRow, KeptRow, SourceRow, Step, StepKind
 from agents.deciding.turn import OTHERS, SOURCES_MAX, Turn, coins_of
@@ -135,7 +133,7 @@ def move_class(profile: Profile, row: ClassRow, output: float, source: str, targ
         row.by_source[name] = row.by_source.get(name, 0) + 1
     if profile.score == "mean":
         before = confidence_of(profile, row, output)
-        weight = float(trust.weight(heard)) if is_verdict(target) else 1.0
+        weight = plain.weight(heard) if is_verdict(target) else 1.0
         row.weight += weight
         row.weighted += weight * target
         return Move(confidence_of(profile, row, output) - before, row.answers, weight)
@@ -174,14 +172,14 @@ def rebook(turn: Turn, name: str, source: SourceRow) -> None:
     """Replace what a source adds to the trusted budget by what it adds as of now: nothing in quarantine."""
     rate = turn.settings.profile.override_rate
     heard = not turn.quarantined(name)
-    earned = float(trust.wealth(turn.channel(source), source.answered, source.overridden, rate)) if heard else 0.0
+    earned = plain.wealth(turn.channel(source), source.answered, source.overridden, rate) if heard else 0.0
     turn.row.earned_trusted += earned - source.earned
     source.earned = earned
 
 
 def count_known(turn: Turn, confidence: float, *, liked: bool) -> None:
     """Count one answer or outcome in the threshold table: an override above a threshold, a miss below it."""
-    turn.row.table = alignment.count_known(np.array(turn.row.table), np.array([confidence]), np.array([liked])).tolist()
+    plain.count_known(turn.row.table, confidence, wanted=liked)
 
 
 def reward_arm(turn: Turn, threshold: float, target: float, amount: float) -> None:
@@ -197,7 +195,7 @@ def judge(turn: Turn, source: str, kind: str, time_ms: int, heard: Channel, team
         time_ms=time_ms,
         alpha=float(heard.alpha),
         beta=float(heard.beta),
-        weight=0.0 if turn.quarantined(source) else float(trust.weight(heard)),
+        weight=0.0 if turn.quarantined(source) else plain.weight(heard),
         target=target_of(turn.settings.profile, kind),
         moved=0.0,
         team=team,

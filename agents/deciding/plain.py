@@ -5,7 +5,8 @@ A revocation hears every kept answer of a scope again, one after the other, sinc
 
 from math import exp, log
 
-from agents.deciding.rows import ClassRow
+from agents.alignment import KNOWN, MISSES, OVERRIDES, SURFACED
+from agents.deciding.rows import ClassRow, SourceRow
 from agents.scoring import (
     CAP_FREE,
     CAP_SHARE,
@@ -17,6 +18,10 @@ from agents.scoring import (
     YOUDEN_LEAST,
     Channel,
 )
+from agents.thresholds import ARMS
+from agents.trust import FULL_TRUST
+
+Table = list[list[int]]  # the counts behind the threshold table: one list an arm, columns as in `agents.alignment`
 
 LOGIT_MOST = 30.0  # beyond it confidence is at its edge, and e^x would overflow at 710
 
@@ -64,6 +69,36 @@ def hear(row: ClassRow, liked: float, heard: Channel, wanted: float, kappa: floa
         row.information = min(row.information, PRIOR_INFORMATION)
         row.draw_information = min(row.draw_information, PRIOR_INFORMATION)
         row.rising = row.falling = 0.0
+
+
+def count_scenario(table: Table, confidence: float) -> None:
+    """Add one decided scenario to the table in place, as `alignment.count_scenarios`."""
+    for threshold, counts in zip(ARMS, table, strict=True):
+        counts[SURFACED] += threshold <= confidence
+
+
+def count_known(table: Table, confidence: float, *, wanted: bool) -> None:
+    """Add one decision of which an answer or an outcome tells to the table in place, as `alignment.count_known`."""
+    for threshold, counts in zip(ARMS, table, strict=True):
+        passes = threshold <= confidence
+        counts[KNOWN] += passes
+        counts[OVERRIDES] += passes and not wanted
+        counts[MISSES] += wanted and not passes
+
+
+def channel(source: SourceRow) -> tuple[float, float]:
+    """Return a source's alpha and beta, as `trust.channel`."""
+    return source.likes / source.wanted, source.overrides / source.unwanted
+
+
+def weight(source: Channel) -> float:
+    """Return w, as `trust.weight`."""
+    return max(0.0, min(1.0, float(source.youden) / FULL_TRUST))
+
+
+def wealth(source: Channel, answers: int, overrides: int, rate: float) -> float:
+    """Return what a source adds to the trusted budget, as `trust.wealth`."""
+    return weight(source) * (answers * (1 - float(source.alpha) + float(source.youden) * rate) - overrides)
 
 
 def _sigmoid(logit: float) -> float:
