@@ -19,8 +19,8 @@ from agents import scoring, thresholds
 from agents.monitoring.monitor import monitor
 from agents.scoring import Array, Channel, Offsets
 from agents.step import Block, Context, Step
-from agents.training.offsets import PRIOR, move, output_of
-from agents.training.rows import Candidate, OwnOffset
+from agents.training.offsets import PRIOR, move, outputs_of
+from agents.training.rows import Candidate
 from agents.training.trainer import train
 from schemas import codecs
 from schemas.alignment import ChallengerWindow, Fidelity, MonitorDecision, RetrainingCommand, RetrainingResult
@@ -92,11 +92,16 @@ class Toy:
     trainer: Task = field(default_factory=lambda: Task(train))
     monitor: Task = field(default_factory=lambda: Task(monitor))
     model: Candidate = field(default_factory=lambda: Candidate("initial", -1, 0.0, {}))
-    own: list[OwnOffset] = field(default_factory=lambda: [PRIOR] * CLASSES)
+    own: Array = field(default_factory=lambda: at_prior(CLASSES))
     draws: list[float] = field(default_factory=lambda: [scoring.PRIOR_INFORMATION] * CLASSES)
     kept: list[list[Example]] = field(default_factory=lambda: [[] for _ in range(CLASSES)])
     surfaced: int = 0
     run: Run = field(default_factory=Run)
+
+
+def at_prior(classes: int) -> Array:
+    """Return the numbers of classes of which nothing was heard, shape (4, classes)."""
+    return np.tile(np.array(PRIOR)[:, None], classes)
 
 
 @cache
@@ -132,9 +137,9 @@ def judge(scope: Toy, window: int) -> Iterator[Judgement]:
 def decide(scope: Toy, number: int, group: int, features: dict[str, float], *, wanted: bool) -> Judgement | None:
     """Score one scenario, draw, let it be answered or reviewed, and learn; return its judgement if there is one."""
     random = scope.random
-    output = output_of(scope.model, features)
+    output = float(outputs_of([scope.model], features)[0])
     threshold = SETTINGS.profile.threshold
-    selection = thresholds.posterior(output, scope.own[group].offset, scope.draws[group], threshold, random)
+    selection = thresholds.posterior(output, scope.own[0, group], scope.draws[group], threshold, random)
     scope.surfaced += selection.passes
     channel = OPERATOR if selection.passes else REVIEW
     told = random.random() < (ANSWERED if selection.passes else REVIEWED)
@@ -145,7 +150,7 @@ def decide(scope: Toy, number: int, group: int, features: dict[str, float], *, w
     time_ms = number * MINUTE_MS
     kind = ("like" if liked else "override") if selection.passes else ("incident" if liked else "none")
     answer = JudgedAnswer("ana", kind, time_ms, float(channel.alpha), float(channel.beta), 1.0, float(not liked), 0.0, 1, 1.0)
-    confidence = float(scoring.confidence(output, scope.own[group].offset))
+    confidence = float(scoring.confidence(output, scope.own[0, group]))
     learn(scope, group, features, output, answer)
     return Judgement(
         decision=f"d{number}",
@@ -176,10 +181,10 @@ def decide(scope: Toy, number: int, group: int, features: dict[str, float], *, w
 def learn(scope: Toy, group: int, features: dict[str, float], output: float, answer: JudgedAnswer) -> None:
     """Move a class by one answer: its offset as every candidate's is moved, and the information for the draw."""
     channel = Channel(answer.alpha, answer.beta)
-    wanted = scoring.confidence(output, scope.own[group].offset)
-    before = Offsets(0.0, scope.own[group].information, scope.draws[group])
+    wanted = scoring.confidence(output, scope.own[0, group])
+    before = Offsets(0.0, scope.own[1, group], scope.draws[group])
     scope.draws[group] = float(scoring.update(before, 1.0 - float(answer.target or 0.0), channel, wanted, 1.0).draw_information)
-    (scope.own[group],) = move([output], [scope.own[group]], (answer,))
+    scope.own[:, [group]] = move(np.array([output]), scope.own[:, [group]], (answer,))
     scope.kept[group] = [*scope.kept[group], (features, (answer,))][-KEPT:]
 
 
@@ -203,21 +208,22 @@ def turn_loop(scope: Toy, window: int, events: list[Any]) -> None:
 
 def deploy(scope: Toy, window: int, model: Candidate) -> None:
     """Take a model up: fold each class's kept answers again under it, and note what the alternatives would have cost."""
-    folded = []
+    columns = []
     for kept in scope.kept:
-        own = PRIOR
+        own = at_prior(1)
         for features, answers in kept:
-            (own,) = move([output_of(model, features)], [own], answers)
-        folded.append(own)
-    choices = {"folded again": folded, "kept": scope.own, "reset": [PRIOR] * CLASSES}
+            own = move(outputs_of([model], features), own, answers)
+        columns.append(own)
+    folded = np.hstack(columns)
+    choices = {"folded again": folded, "kept": scope.own, "reset": at_prior(CLASSES)}
     costs = {name: expected_cost(scope.classes, window, model, own) for name, own in choices.items()}
     scope.run.deployments.append(Deployment(window, costs))
     scope.model, scope.own = model, folded
 
 
-def expected_cost(classes: Array, window: int, model: Candidate, own: list[OwnOffset]) -> float:
+def expected_cost(classes: Array, window: int, model: Candidate, own: Array) -> float:
     """Return the cost per scenario of a model with offsets, in truth, over 2,000 scenarios like those of a window."""
     group, x, wanted = scenarios(generator(9, "toy", f"cost {window}"), classes, window, 2000)
     output = model.intercept + x @ [model.weights.get(name, 0.0) for name in FEATURES]
-    passes = np.asarray(scoring.confidence(output, np.array([each.offset for each in own])[group])) >= SETTINGS.profile.threshold
+    passes = np.asarray(scoring.confidence(output, own[0, group])) >= SETTINGS.profile.threshold
     return float(np.mean(np.where(passes, SETTINGS.profile.override_cost * (1 - wanted), SETTINGS.profile.miss_cost * wanted)))

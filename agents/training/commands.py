@@ -66,10 +66,13 @@ def offer(turn: Turn, command: RetrainingCommand) -> tuple[Candidate | None, Off
     """
     fitted = [model for model in reversed(turn.models) if model.id == derived_name(turn.scope, "model", model.window)]
     fitted = [model for model in fitted if model.id != turn.row.in_force]
-    judged = [(model, evaluation) for model in fitted if (evaluation := evaluate(turn, command, model)) is not None]
-    for model, evaluation in judged:
-        if evaluation.effective_sample_size >= SAMPLE_SIZE_LEAST:
-            return model, evaluation
+    judged: list[tuple[Candidate, OffPolicy]] = []
+    for model in fitted:
+        evaluation = evaluate(turn, command, model)
+        if evaluation is not None:
+            judged.append((model, evaluation))
+            if evaluation.effective_sample_size >= SAMPLE_SIZE_LEAST:
+                return model, evaluation
     if judged:
         return max(judged, key=lambda each: each[1].effective_sample_size)
     return (fitted[0] if fitted else None), None

@@ -53,9 +53,10 @@ def fit(examples: Sequence[ExampleRow]) -> Fitted | None:
         design[row, : len(names)] = [example.features.get(name, 0.0) for name in names]
         design[row, len(names) + classes.get(example.scenario_class, len(classes))] = PRIOR_DEVIATION / np.sqrt(WEIGHT_VARIANCE)
     regression = LogisticRegression(C=WEIGHT_VARIANCE, solver="newton-cholesky", tol=1e-8, max_iter=ITERATIONS_MAX)
-    labels = np.repeat([1, 0], len(known))
+    labels, weight = np.repeat([1, 0], len(known)), np.concatenate([wanted, unwanted])
+    counts_for = weight > 0
     # Sums over threads would depend on their number.
     with threadpool_limits(limits=1):
-        regression.fit(np.vstack([design, design]), labels, sample_weight=np.concatenate([wanted, unwanted]))
+        regression.fit(np.vstack([design, design])[counts_for], labels[counts_for], sample_weight=weight[counts_for])
     weights = regression.coef_[0, : len(names)].tolist()
     return Fitted(float(regression.intercept_[0]), dict(zip(names, weights, strict=True)), len(known))

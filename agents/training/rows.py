@@ -16,19 +16,12 @@ class FreezeRow(Row):
     frozen: bool = False
 
 
-class Sums(Struct, array_like=True):
-    """What has been charged in the window so far, for surfaced and for withheld decisions."""
-
-    surfaced: float = 0.0
-    withheld: float = 0.0
-
-
 class TrainingRow(Row):
     """One scope: the model in force, the latest challenger, and the window in progress.
 
     `scored_*` count the scope's decisions by score at the window's start. `judged_*` are judgements of the window that told
-    a cost; `as_it_was` is what the model in force at each of them cost, `sums` each candidate's cost. `held` are the windows whose
-    examples are kept, `adopted` is a model that was published and has not come back yet.
+    a cost; `costs_*` what the model in force at each of them cost, and after it each candidate that came before the window.
+    `held` are the windows whose examples are kept, `adopted` is a model that was published and has not come back yet.
     """
 
     kind: ClassVar[str] = "training"
@@ -41,8 +34,8 @@ class TrainingRow(Row):
     scored_withheld: int = 0
     judged_surfaced: int = 0
     judged_withheld: int = 0
-    as_it_was: Sums = msgspec.field(default_factory=Sums)
-    sums: dict[str, Sums] = msgspec.field(default_factory=dict)
+    costs_surfaced: list[float] = msgspec.field(default_factory=list)
+    costs_withheld: list[float] = msgspec.field(default_factory=list)
     held: list[int] = msgspec.field(default_factory=list)
 
 
@@ -77,20 +70,14 @@ class CandidatesRow(Row):
     models: list[Candidate] = msgspec.field(default_factory=list)
 
 
-class OwnOffset(Struct, array_like=True):
-    """One class's offset under one candidate (logit), its information, and its two sums for forgetting."""
-
-    offset: float
-    information: float
-    rising: float
-    falling: float
-
-
 class OffsetsRow(Row):
-    """One class: its offset under each candidate, by model id."""
+    """One class: its offset (logit), information, rising and falling sum under each candidate, in their order.
+
+    What is shorter than the candidates are many is at the prior under those that it lacks.
+    """
 
     kind: ClassVar[str] = "offsets"
-    by_model: dict[str, OwnOffset] = msgspec.field(default_factory=dict)
+    own: list[list[float]] = msgspec.field(default_factory=lambda: [[], [], [], []])
 
 
 class ExamplesRow(Row):

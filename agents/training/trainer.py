@@ -8,10 +8,13 @@ Whatever comes on the model topic, its own models included, is the model in forc
 
 from typing import Any
 
+import numpy as np
+
+from agents.scoring import Array
 from agents.step import Block, Context, Result, Rows
 from agents.training import commands, windows
-from agents.training.offsets import confidences, move, output_of
-from agents.training.rows import Candidate, ExampleRow, ExamplesRow, FreezeRow, Sums
+from agents.training.offsets import confidences, heard, move, outputs_of
+from agents.training.rows import Candidate, ExampleRow, ExamplesRow, FreezeRow
 from agents.training.turn import HISTORY_WINDOWS, Turn
 from agents.turn import fold
 from schemas.alignment import RetrainingCommand
@@ -40,21 +43,21 @@ def handle_judgement(turn: Turn, judgement: Judgement) -> None:
         if judgement.revision > 1:
             return
         example = remember(turn, judgement)
-    fresh = judgement.answers[len(example.answers) :]
-    models = turn.models if turn.settings.profile.score == "logit" else []
-    outputs = [output_of(model, example.features) for model in models]
-    own = turn.own(example.scenario_class) if models else []
-    known = example.target is not None
-    heard = any(answer.counted > 0 for answer in judgement.answers)
-    example.target, example.weight = judgement.target, judgement.weight if heard else 0.0
-    if not known and judgement.target is not None:
+    fresh = heard(judgement.answers[len(example.answers) :])
+    told = example.target is None and judgement.target is not None
+    counts = any(answer.counted > 0 for answer in judgement.answers)
+    example.target, example.weight, example.answers = judgement.target, judgement.weight if counts else 0.0, judgement.answers
+    if told:
         example.window = turn.row.window
-        wanted = dict(zip((model.id for model in models), confidences(outputs, own), strict=True))
-        compare(turn, example, models, wanted, wanted.get(turn.row.in_force, judgement.confidence))
-    example.answers = judgement.answers
-    if fresh and models:
-        moved = move(outputs, own, fresh)
-        turn.offsets(example.scenario_class).by_model = {model.id: after for model, after in zip(models, moved, strict=True)}
+    if turn.settings.profile.score != "logit":
+        if told:
+            charge(turn, example, np.array([judgement.confidence]))
+    elif told or fresh:
+        outputs, own = outputs_of(turn.models, example.features), turn.own(example.scenario_class)
+        if told:
+            compare(turn, example, confidences(outputs, own))
+        if fresh:
+            turn.offsets(example.scenario_class).own = move(outputs, own, fresh).tolist()
 
 
 def remember(turn: Turn, judgement: Judgement) -> ExampleRow:
@@ -73,30 +76,39 @@ def remember(turn: Turn, judgement: Judgement) -> ExampleRow:
     return example
 
 
-def compare(turn: Turn, example: ExampleRow, models: list[Candidate], wanted: dict[str, float], as_it_was: float) -> None:
-    """Charge every candidate what it would have cost on a decision whose target has just become known.
+def compare(turn: Turn, example: ExampleRow, wanted: Array) -> None:
+    """Note what the candidates make of a decision whose target has just become known, and charge them for it.
 
     Args:
         turn: that of the judgement.
         example: the decision.
-        models: the candidates.
-        wanted: R of the decision under each, from before it learned the target.
-        as_it_was: R under what was in force.
+        wanted: R of the decision under each candidate, from before it learned the target.
     """
+    window, models = turn.row.window, turn.models
+    names = [model.id for model in models]
+    in_force = names.index(turn.row.in_force)
+    places = [place for place, model in enumerate(models) if model.window >= window - HISTORY_WINDOWS or place == in_force]
+    example.confidences = {names[place]: float(wanted[place]) for place in places}
+    # One that came within the window would be charged for a part of it; those stand last.
+    whole = sum(model.window < window for model in models)
+    charge(turn, example, np.concatenate((wanted[in_force : in_force + 1], wanted[:whole])))
+
+
+def charge(turn: Turn, example: ExampleRow, wanted: Array) -> None:
+    """Charge what was in force, and every candidate after it, what each would have cost on a decision: k y, or m (1 - y)."""
     row, profile = turn.row, turn.settings.profile
-    recent = row.window - HISTORY_WINDOWS
-    example.confidences = {model.id: wanted[model.id] for model in models if model.window >= recent or model.id == row.in_force}
     weight, target = min(1.0, example.weight), example.target
     if not example.scored or weight <= 0 or target is None:
         return
-    kind = "surfaced" if example.surfaced else "withheld"
-    setattr(row, f"judged_{kind}", getattr(row, f"judged_{kind}") + 1)
-    charged = [(row.as_it_was, as_it_was)]
-    # One that came within the window would be charged for a part of it.
-    charged += [(row.sums.setdefault(model.id, Sums()), wanted[model.id]) for model in models if model.window < row.window]
-    for sums, confidence in charged:
-        cost = profile.override_cost * target if confidence >= profile.threshold else profile.miss_cost * (1 - target)
-        setattr(sums, kind, getattr(sums, kind) + weight * cost)
+    cost = weight * np.where(wanted >= profile.threshold, profile.override_cost * target, profile.miss_cost * (1 - target))
+    if not row.costs_surfaced:
+        row.costs_surfaced, row.costs_withheld = [0.0] * len(cost), [0.0] * len(cost)
+    if example.surfaced:
+        row.judged_surfaced += 1
+        row.costs_surfaced = (row.costs_surfaced + cost).tolist()
+    else:
+        row.judged_withheld += 1
+        row.costs_withheld = (row.costs_withheld + cost).tolist()
 
 
 def handle_model(turn: Turn, model: Model) -> None:

@@ -4,8 +4,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
+import numpy as np
+
 from agents import turn
-from agents.training.offsets import PRIOR, move, output_of
+from agents.scoring import Array
+from agents.training.offsets import PRIOR, fold
 from agents.training.rows import (
     Candidate,
     CandidatesRow,
@@ -14,7 +17,6 @@ from agents.training.rows import (
     FreezeRow,
     KnownClassesRow,
     OffsetsRow,
-    OwnOffset,
     TrainingRow,
 )
 from schemas.events import INITIAL
@@ -73,10 +75,11 @@ class Turn(turn.Turn):
             row = self.state.get(OffsetsRow, self.scope, scenario_class)
         return row
 
-    def own(self, scenario_class: str) -> list[OwnOffset]:
-        """Return a class's offset under each candidate, in the order of `models`."""
-        by_model = self.offsets(scenario_class).by_model
-        return [by_model.get(model.id, PRIOR) for model in self.models]
+    def own(self, scenario_class: str) -> Array:
+        """Return a class's numbers under each candidate, in the order of `models`: shape (4, candidates)."""
+        own = self.offsets(scenario_class).own
+        pad(own, len(self.models))
+        return np.array(own)
 
     def add(self, model: Candidate) -> None:
         """Add a candidate, with the offsets that it would have had over the windows at hand; one of the same content stays as it is."""
@@ -84,13 +87,38 @@ class Turn(turn.Turn):
         if known is not None and (known.intercept, known.weights) == (model.intercept, model.weights):
             return
         if known is not None:
-            self.models.remove(known)
-            for scenario_class in self.state.get(KnownClassesRow, self.scope).names:
-                self.offsets(scenario_class).by_model.pop(model.id, None)
+            self.keep([other for other in self.models if other is not known])
+        place = len(self.models)
         self.models.append(model)
-        folded: dict[str, OwnOffset] = {}
-        for example in self.examples():
-            before = folded.get(example.scenario_class, PRIOR)
-            (folded[example.scenario_class],) = move([output_of(model, example.features)], [before], example.answers)
-        for scenario_class, own in folded.items():
-            self.offsets(scenario_class).by_model[model.id] = own
+        for scenario_class, numbers in fold(model, self.examples()).items():
+            own = self.offsets(scenario_class).own
+            pad(own, place)
+            for values, number in zip(own, numbers, strict=True):
+                values.append(number)
+
+    def keep(self, kept: list[Candidate]) -> None:
+        """Forget all candidates but those, and classes that are known under none of them."""
+        names = {model.id for model in kept}
+        places = [place for place, model in enumerate(self.models) if model.id in names]
+        charged = [0, *(place + 1 for place in places)]
+        self.row.costs_surfaced = among(self.row.costs_surfaced, charged)
+        self.row.costs_withheld = among(self.row.costs_withheld, charged)
+        self.state.get(CandidatesRow, self.scope).models = kept
+        classes = self.state.get(KnownClassesRow, self.scope)
+        for scenario_class in list(classes.names):
+            offsets = self.offsets(scenario_class)
+            offsets.own = [among(values, places) for values in offsets.own]
+            if not offsets.own[0]:
+                self.state.delete(OffsetsRow, self.scope, scenario_class)
+                classes.names.remove(scenario_class)
+
+
+def pad(own: list[list[float]], candidates: int) -> None:
+    """Bring a class's numbers to the prior under the candidates that they lack."""
+    for values, prior in zip(own, PRIOR, strict=True):
+        values.extend([prior] * (candidates - len(values)))
+
+
+def among(values: list[float], places: list[int]) -> list[float]:
+    """Return what stands at some places, as far as the values go."""
+    return [values[place] for place in places if place < len(values)]

@@ -1,7 +1,7 @@
 """The end of a window: what the candidates cost, the next challenger, and what is forgotten."""
 
 from agents.training.fitting import fit
-from agents.training.rows import Candidate, CandidatesRow, ExampleRow, ExamplesRow, KnownClassesRow, OffsetsRow, Sums
+from agents.training.rows import Candidate, ExampleRow, ExamplesRow
 from agents.training.turn import CANDIDATE_WINDOWS, HISTORY_WINDOWS, Turn
 from schemas.alignment import ChallengerWindow
 from schemas.events import Judgement
@@ -24,7 +24,7 @@ def begin(turn: Turn, judgement: Judgement) -> None:
     row.window = judgement.window
     row.scored_surfaced, row.scored_withheld = judgement.scored_surfaced, judgement.scored_withheld
     row.judged_surfaced = row.judged_withheld = 0
-    row.as_it_was, row.sums = Sums(), {}
+    row.costs_surfaced, row.costs_withheld = [], []
     prune(turn)
 
 
@@ -39,7 +39,8 @@ def end(turn: Turn, time_ms: int, surfaced: int, withheld: int) -> None:
     """
     row = turn.row
     scored, judged = row.challenger, row.judged_surfaced + row.judged_withheld
-    totals = {name: total(turn, sums, surfaced, withheld) for name, sums in row.sums.items()}
+    as_it_was, *others = totals_of(turn, surfaced, withheld)
+    totals = dict(zip((model.id for model in turn.models), others, strict=False))
     fitted = fit(turn.examples()) if turn.settings.profile.score == "logit" else None
     if fitted is not None:
         row.challenger = derived_name(turn.scope, "model", row.window)
@@ -55,7 +56,7 @@ def end(turn: Turn, time_ms: int, surfaced: int, withheld: int) -> None:
         withheld=row.judged_withheld,
         in_force=row.in_force,
         challenger=scored,
-        cost_in_force=total(turn, row.as_it_was, surfaced, withheld),
+        cost_in_force=as_it_was,
         cost_challenger=totals.get(scored) if scored is not None else None,
         costs=totals,
         next=row.challenger if fitted is not None else None,
@@ -65,14 +66,15 @@ def end(turn: Turn, time_ms: int, surfaced: int, withheld: int) -> None:
     turn.emit("alignment", identity, time_ms, event)
 
 
-def total(turn: Turn, sums: Sums, surfaced: int, withheld: int) -> float:
-    """Return a cost over the window: the judged decisions of each kind stand for all of that kind.
+def totals_of(turn: Turn, surfaced: int, withheld: int) -> list[float]:
+    """Return what the model in force cost over the window, and each candidate: the judged of each kind stand for all of that kind.
 
     A kind of which nothing was judged adds nothing, to no candidate; what nobody trusted is judged to cost nothing either way.
     """
     row = turn.row
-    parts = ((sums.surfaced, row.judged_surfaced, surfaced), (sums.withheld, row.judged_withheld, withheld))
-    return sum(cost * count / judged for cost, judged, count in parts if judged > 0)
+    shown, hidden = surfaced / max(1, row.judged_surfaced), withheld / max(1, row.judged_withheld)
+    charged = zip(row.costs_surfaced, row.costs_withheld, strict=True)
+    return [of_shown * shown + of_hidden * hidden for of_shown, of_hidden in charged] or [0.0]
 
 
 def prune(turn: Turn) -> None:
@@ -85,13 +87,5 @@ def prune(turn: Turn) -> None:
         turn.state.delete(ExamplesRow, turn.scope, str(window))
     models, dated = turn.models, row.window - CANDIDATE_WINDOWS
     kept = [model for model in models if max(model.window, model.last) >= dated or model.id in {row.in_force, row.challenger}]
-    if len(kept) == len(models):
-        return
-    turn.state.get(CandidatesRow, turn.scope).models = kept
-    names, classes = {model.id for model in kept}, turn.state.get(KnownClassesRow, turn.scope)
-    for scenario_class in list(classes.names):
-        offsets = turn.offsets(scenario_class)
-        offsets.by_model = {name: own for name, own in offsets.by_model.items() if name in names}
-        if not offsets.by_model:
-            turn.state.delete(OffsetsRow, turn.scope, scenario_class)
-            classes.names.remove(scenario_class)
+    if len(kept) < len(models):
+        turn.keep(kept)

@@ -1,15 +1,18 @@
 """Fitting and off-policy comparison as plain functions, held against worlds whose truth is known."""
 
 import hypothesis
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit
 
+from agents import scoring
+from agents.scoring import Channel
 from agents.training.fitting import fit
 from agents.training.offpolicy import Logged, Scored, compare, costs, shares
-from agents.training.offsets import PRIOR, confidences, move, output_of
+from agents.training.offsets import PRIOR, confidences, fold, move, outputs_of
 from agents.training.rows import Candidate, ExampleRow
 from schemas.alignment import OffPolicy
 from tests.training.streams import answer
@@ -152,7 +155,28 @@ def test_candidates_do_not_touch_each_other(likes: list[bool], x: float, weight:
     """What a candidate's offset comes to does not depend on which others are folded beside it."""
     one, other = Candidate("a", 0, 0.3, {"x": weight}), Candidate("b", 0, -0.5, {"x": 1.0})
     answers = [answer("ana", liked=liked) for liked in likes]
-    outputs = [output_of(model, {"x": x, "y": 5.0}) for model in (one, other)]
-    both = move(outputs, [PRIOR, PRIOR], answers)
-    assert both == [*move(outputs[:1], [PRIOR], answers), *move(outputs[1:], [PRIOR], answers)]
-    assert all(0 < confidence < 1 for confidence in confidences(outputs, both))
+    outputs = outputs_of([one, other], {"x": x, "y": 5.0})
+    prior = np.array([PRIOR, PRIOR]).T
+    both = move(outputs, prior, answers)
+    assert np.array_equal(both, np.hstack((move(outputs[:1], prior[:, :1], answers), move(outputs[1:], prior[:, 1:], answers))))
+    inside = confidences(outputs, both)
+    assert np.all((inside > 0) & (inside < 1))
+
+
+@hypothesis.settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.floats(0, 1), st.floats(0, 1), st.floats(0.01, 1)), max_size=40), st.floats(-3, 3))
+def test_a_candidate_learns_as_the_decider(told: list[tuple[bool, float, float, float]], x: float) -> None:
+    """However a candidate's numbers are had, answer by answer or folded, they are those of the score's own rule."""
+    model = Candidate("a", 0, 0.3, {"x": 1.5, "other": 2.0})
+    answers = tuple(
+        msgspec.structs.replace(answer("ana", liked=liked), alpha=alpha, beta=beta, counted=kappa) for liked, alpha, beta, kappa in told
+    )
+    offsets, drift = scoring.PRIOR_OFFSETS, scoring.Drift(0.0, 0.0)
+    for one in answers:
+        wanted, liked, channel = scoring.confidence(0.3 + 1.5 * x, offsets.offset), float(one.kind == "like"), Channel(one.alpha, one.beta)
+        drift, offsets = scoring.forget(drift, scoring.update(offsets, liked, channel, wanted, one.counted), liked, channel, wanted)
+    ruled = [offsets.offset, offsets.information, *drift]
+    moved = move(outputs_of([model], {"x": x, "y": 1.0}), np.array([PRIOR]).T, answers)
+    folded = fold(model, [ExampleRow(scenario_class="c", features={"x": x, "y": 1.0}, answers=answers)])["c"]
+    assert moved[:, 0].tolist() == pytest.approx(ruled, rel=1e-9, abs=1e-9)
+    assert list(folded) == pytest.approx(ruled, rel=1e-9, abs=1e-9)
