@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from schemas import topics
 from schemas.errors import ReplayError
 from schemas.settings import load_settings
+from streams.cli import whatif
 from streams.home import connect
 from streams.logs import importing
 from streams.logs.compare import compare, describe
@@ -95,20 +96,37 @@ def import_log(
     return 0
 
 
-def replay(directory: Path, *, json: bool = False) -> int:
+def replay(
+    directory: Path,
+    *,
+    profile: str | None = None,
+    policy: Path | None = None,
+    without: str = "",
+    json: bool = False,
+) -> int:
     """Run an exported log through the steps again, without a broker, and compare every derived record, byte for byte.
 
-    Ends with 1 if any record differs, is missing, or is too many.
+    Ends with 1 if any record differs, is missing, or is too many. With another profile or policy, or without a source, it says
+    instead what would have happened: cost per scenario with its interval, or that the log cannot tell.
 
     Args:
         directory: What `npo export` wrote.
+        profile: Hold this profile against the log: a YAML file, or `default` or `paper`.
+        policy: Hold this safety policy against it.
+        without: Leave out what this operator said, or a source of outcomes, e.g. outcome:tickets.
         json: Print the result as JSON.
 
     Raises:
         LogFileError: not a complete log.
         ReplayError: the log does not start at offset 0, or lacks merge or derived records.
+        SettingsError: no such profile or policy, or one that cannot be used.
     """
     log = open_log(directory)
+    if profile is not None or policy is not None or without:
+        settings = whatif.settings_for(log, profile, policy)
+        with _progress(quiet=json) as progress:
+            task = progress.add_task("replay", total=sum(part.records for part in log.manifest.topics.get("decision", ())))
+            return whatif.show(log, settings, without, lambda: progress.advance(task), json=json)
     derived = dict.fromkeys(topic.name for group in TOPOLOGY for topic in group.outputs)
     total = sum(part.records for name in derived for part in log.manifest.topics.get(name, ()))
     with _progress(quiet=json) as progress:

@@ -1,6 +1,6 @@
 """What another profile or policy would have done with an exported log, and what that would have cost."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -53,7 +53,9 @@ def along(settings: Settings, log: Log) -> Settings:
     return msgspec.structs.replace(settings, profile=msgspec.structs.replace(settings.profile, **times))
 
 
-def what_if(group: TaskGroup, log: Log, settings: Settings, without: str = "") -> dict[str, WhatIf]:
+def what_if(
+    group: TaskGroup, log: Log, settings: Settings, without: str = "", advance: Callable[[], None] = lambda: None
+) -> dict[str, WhatIf]:
     """Estimate, by scope, what settings would have cost on a log's scenarios, at the costs that the log's own profile declares.
 
     Args:
@@ -61,6 +63,7 @@ def what_if(group: TaskGroup, log: Log, settings: Settings, without: str = "") -
         log: with decisions and judgements.
         settings: to be held against the log's.
         without: operator, or source of outcomes, whose word is left out of learning and of judging alike.
+        advance: called after each decision.
 
     Raises:
         ReplayError: the log does not start at offset 0, lacks a topic of the task, or holds no decision.
@@ -73,7 +76,10 @@ def what_if(group: TaskGroup, log: Log, settings: Settings, without: str = "") -
     for judgement in events(log, topics.JUDGEMENT.name):
         assert isinstance(judgement, Judgement)
         judged[judgement.decision] = tuple(answer for answer in judgement.answers if answer.source != without)
-    future = dict(decided_along(group, log, along(settings, log), {name: each.reason for name, each in past.items()}, without))
+    future: dict[str, Future] = {}
+    for name, each in decided_along(group, log, along(settings, log), {name: each.reason for name, each in past.items()}, without):
+        future[name] = each
+        advance()
     profile = log.manifest.settings.profile
     told = {}
     for scope in sorted({each.scope for each in past.values()}):

@@ -1,0 +1,255 @@
+"""What another profile would have cost on a log: told with an interval that holds, or not told."""
+
+import heapq
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents import whatif
+from agents.deciding import following
+from agents.deciding.turn import Turn
+from agents.loop import Loop, Task
+from agents.whatif import Estimate, Scenarios, compare, verdict
+from schemas.events import Action, Answer, Decision, Feedback, JudgedAnswer, Outcome, Scenario, Status, Verdict
+from schemas.settings import Catalogue, CatalogueAction, Policy, Profile, Settings
+from streams.cli import main
+from streams.logs.whatif import Future, as_past, columns, counts, decided_along, events, what_if
+from streams.topology import TOPOLOGY
+from tests.deciding.logs import PAPER_FIELDS, settings_with
+from tests.replay.simulation import memory_log, save
+from tests.replay.test_whole_path import deployment
+
+DECIDING = next(group for group in TOPOLOGY if group.name == "deciding")
+K, M = 4.0, 1.0
+OPERATORS = tuple(f"operator-{number}" for number in range(8))
+BOLD: dict[str, Any] = {"override_cost": 1.5}  # surfaces more than a k of 4 does
+
+
+def drawn(seed: int, *, answered: float = 0.5, reviewed: float = 0.1, count: int = 2_000, wrong: bool = False) -> tuple[Scenarios, Any]:
+    """Scenarios with a drawn log and, apart, what each was: the logged policy surfaces what is wanted, the other is bolder."""
+    draw = np.random.default_rng(seed)
+    wanted = draw.beta(0.8, 0.8, count)
+    logged, other = np.clip(wanted**3, 0.02, 0.98), np.clip(wanted, 0.02, 0.98)
+    target = (draw.random(count) > wanted).astype(float)
+    surfaced = (draw.random(count) < logged).astype(float)
+    judged = draw.random(count) < np.where(surfaced > 0, answered, reviewed)
+    expected = np.full(count, 0.5) if wrong else 1 - wanted
+    told = Scenarios(
+        surfaced,
+        logged,
+        other,
+        judged.astype(float),
+        np.where(judged, target, 9.0),
+        expected,
+        np.ones(count),
+        np.floor(np.arange(count) / 2),
+    )
+    return told, target
+
+
+def true_difference(scenarios: Scenarios, target: Any) -> float:  # noqa: ANN401  # an array
+    """What the other policy's probabilities cost more than the logged ones, all targets known."""
+    return float(np.mean((scenarios.other - scenarios.logged) * (K * target - M * (1 - target))))
+
+
+@pytest.mark.parametrize("wrong", [False, True], ids=["scores that are right", "scores that know nothing"])
+def test_the_interval_holds_the_truth(wrong: bool) -> None:  # noqa: FBT001  # a case of the test
+    """In 19 of 20 logs, without bias, whether the scores are right or not; the mean over judged or surfaced ones is far off."""
+    errors, held = list[float](), 0
+    of_judged, of_surfaced = list[float](), list[float]()
+    for seed in range(300):
+        scenarios, target = drawn(seed, wrong=wrong)
+        told, truth = compare(scenarios, K, M).difference, true_difference(scenarios, target)
+        assert told.value is not None
+        errors.append(told.value - truth)
+        held += told.low <= truth <= told.high
+        judged = scenarios.trust > 0
+        for naive, kind in ((of_judged, judged), (of_surfaced, judged & (scenarios.surfaced > 0))):
+            naive.append(true_difference(Scenarios(*(column[kind] for column in scenarios)), target[kind]) - truth)
+    standard_error = np.std(errors) / np.sqrt(len(errors))
+    assert abs(np.mean(errors)) < 3 * standard_error
+    assert held >= 0.92 * len(errors)
+    for naive in (of_judged, of_surfaced):
+        assert abs(np.mean(naive)) > 20 * standard_error
+
+
+@given(st.integers(0, 10_000), st.floats(0, 1), st.floats(0, 1))
+def test_what_is_known_is_not_estimated(seed: int, answered: float, reviewed: float) -> None:
+    """Where everything was judged, the value is the truth; where too little was, there is none, and its bounds hold the truth."""
+    scenarios, target = drawn(seed, answered=1.0, reviewed=1.0, count=300)
+    told = compare(scenarios, K, M)
+    truth = true_difference(scenarios, target)
+    assert told.difference.value == pytest.approx(truth)
+    assert told.effective == pytest.approx(300)
+    scenarios, target = drawn(seed, answered=answered, reviewed=reviewed, count=80)
+    told = compare(scenarios, K, M)
+    assert told.difference.value is None
+    assert told.difference.low <= true_difference(scenarios, target) <= told.difference.high
+    for side, surfacing in ((told.logged, scenarios.logged), (told.other, scenarios.other)):
+        assert side.cost.low <= np.mean(K * surfacing * target + M * (1 - surfacing) * (1 - target)) <= side.cost.high
+
+
+def test_what_is_blocked_is_not_known() -> None:
+    """Scenarios that could not be judged widen the interval by their worst and best case, and no more."""
+    scenarios, _ = drawn(1, answered=1.0, reviewed=1.0)
+    blocked = np.arange(2_000) < 200
+    part = scenarios._replace(
+        reachable=np.where(blocked, 0.0, 1.0), logged=np.where(blocked, 0.0, scenarios.logged), trust=np.where(blocked, 0.0, 1.0)
+    )
+    told = compare(part, K, M)
+    assert told.unsupported == pytest.approx(0.1)
+    whole = compare(Scenarios(*(column[~blocked] for column in part)), K, M)
+    width = [each.difference.high - each.difference.low for each in (told, whole)]
+    assert width[0] == pytest.approx(0.9 * width[1] + (K + M) * part.other[blocked].sum() / 2_000, rel=0.02)
+
+
+class Logged(NamedTuple):
+    """A log of the loop: its inputs in order, what was decided and judged, and which scenarios were wanted."""
+
+    inputs: list[tuple[str, msgspec.Struct]]
+    decisions: dict[str, Decision]
+    judged: dict[str, tuple[JudgedAnswer, ...]]
+    wanted: dict[str, bool]
+
+
+def settings_of(seed: int, **profile: Any) -> Settings:  # noqa: ANN401  # fields of a profile
+    """Return settings of a world in which the initial model knows nothing."""
+    start: dict[str, Any] = {"initial_intercept": 0.0, "initial_weights": {}, "window_scenarios": 500}
+    actions = (CatalogueAction("restart", ("*",), 1, reversible=True),)
+    return Settings(Profile("p", **(start | profile)), Policy("1", ()), Catalogue(actions, {}, dict.fromkeys(OPERATORS, "sre")), seed=seed)
+
+
+def lived(seed: int, *, count: int = 1_000, answered: float = 0.5, reviewed: float = 0.1, **profile: Any) -> Logged:  # noqa: ANN401
+    """Let a loop live through a drawn world; answers and outcomes come after 30 scenarios on average."""
+    draw, settings = np.random.default_rng(seed), settings_of(seed, **profile)
+    loop, log, waiting = Loop(settings), Logged([], {}, {}, {}), list[tuple[int, int, str, msgspec.Struct]]()
+    rates = np.where(draw.random(30) < 0.55, draw.beta(20, 2, 30), draw.beta(2, 6, 30))
+    share = np.arange(1, 31) ** -0.8 / (np.arange(1, 31) ** -0.8).sum()
+
+    def send(topic: str, event: msgspec.Struct) -> None:
+        log.inputs.append((topic, event))
+        for emitted in loop.send(topic, event, scope="shop"):
+            if emitted.topic == "model":
+                log.inputs.append(("model", emitted.event))
+            elif isinstance(emitted.event, Decision):
+                log.decisions[emitted.event.id] = emitted.event
+            elif emitted.topic == "judgement":
+                judgement: Any = emitted.event
+                log.judged[judgement.decision] = judgement.answers
+
+    for number in range(count):
+        time_ms, entity = 1_600_000_000_000 + number * 60_000, f"web-{number % 600}"
+        while waiting and waiting[0][0] <= number:
+            send(*heapq.heappop(waiting)[2:])
+        place = int(draw.choice(30, p=share))
+        wanted = bool(draw.random() < rates[place])
+        action = Action("restart", 1, reversible=True)
+        send("scenario", Scenario(
+            f"s{number}", "shop", entity, time_ms, f"c{place}", 1.0, (), action, {}, {}, time_ms, {}, [], 0, 0, ()
+        ))  # fmt: skip
+        decision = list(log.decisions.values())[-1]
+        log.wanted[decision.id] = wanted
+        due = number + 1 + int(draw.exponential(30))
+        if decision.status == Status.SURFACED and draw.random() < answered:
+            kind = Answer.LIKE if wanted else Answer.OVERRIDE
+            answer = Feedback(decision.id, OPERATORS[int(draw.integers(8))], kind, time_ms)
+            heapq.heappush(waiting, (due, 2 * number, "feedback", answer))
+        if draw.random() < reviewed:
+            outcome = Outcome(entity, time_ms, time_ms + 1, Verdict.INCIDENT if wanted else Verdict.NONE, time_ms)
+            heapq.heappush(waiting, (due, 2 * number + 1, "outcome", outcome))
+    return log
+
+
+def asked(log: Logged, settings: Settings, without: str = "") -> tuple[Scenarios, Any]:
+    """Let other settings live through the log, and return its scenarios with their true targets."""
+    loop, future = Loop(settings), dict[str, Future]()
+    loop.tasks = (Task(Turn, following.handlers({name: each.reason for name, each in log.decisions.items()}, without)),)
+    for topic, event in log.inputs:
+        for emitted in loop.send(topic, event, scope="shop"):
+            if isinstance(emitted.event, Decision):
+                decision = emitted.event
+                future[decision.id] = Future(decision.propensity, decision.confidence, decision.verdict.allowed)
+    past = {name: as_past(decision) for name, decision in log.decisions.items()}
+    names = [name for name, each in past.items() if counts(each, future[name])]
+    judged = [tuple(answer for answer in log.judged.get(name, ()) if answer.source != without) for name in names]
+    scenarios = columns([past[name] for name in names], [future[name] for name in names], judged)
+    return scenarios, np.array([float(not log.wanted[name]) for name in names])
+
+
+def test_the_interval_holds_the_truth_of_a_closed_loop() -> None:
+    """A bolder profile's cost, estimated from the log of a cautious one; what was surfaced alone would say the wrong sign."""
+    held, naive = [], []
+    for seed in range(6):
+        scenarios, target = asked(lived(seed), settings_of(seed, **BOLD))
+        told, truth = compare(scenarios, K, M), true_difference(scenarios, target)
+        held.append(told.difference.low <= truth <= told.difference.high)
+        shown = (scenarios.trust > 0) & (scenarios.surfaced > 0)
+        naive.append(true_difference(Scenarios(*(column[shown] for column in scenarios)), target[shown]) - truth)
+    assert sum(held) >= 5
+    assert max(naive) < 0
+
+
+def test_a_log_that_nobody_judged_tells_nothing() -> None:
+    """No value, no effective sample, and the sentence says so."""
+    scenarios, target = asked(lived(1, count=300, answered=0.0, reviewed=0.0), settings_of(1, selector="fixed", fixed_threshold=0.4))
+    told = compare(scenarios, K, M)
+    assert (told.judged, told.effective, told.difference.value) == (0, 0.0, None)
+    assert told.difference.low <= true_difference(scenarios, target) <= told.difference.high
+    assert verdict(told, "bold").startswith("the log cannot tell: nobody judged")
+
+
+def test_what_a_fixed_threshold_withheld_and_nobody_reviewed_is_not_told() -> None:
+    """Propensities of 0 and 1 and no outcomes: the log knows of nothing that it withheld, however many answers it has."""
+    fixed: dict[str, Any] = {"selector": "fixed", "budget": "off"}
+    log = lived(2, reviewed=0.0, fixed_threshold=0.45, **fixed)
+    scenarios, target = asked(log, settings_of(2, fixed_threshold=0.2, **fixed))
+    assert set(scenarios.logged) <= {0.0, 1.0}
+    told = compare(scenarios, K, M)
+    assert told.unsupported_differing == 1.0
+    assert told.unsupported == pytest.approx(1 - scenarios.surfaced.mean())
+    assert told.difference.low <= true_difference(scenarios, target) <= told.difference.high
+    assert verdict(told, "bold").startswith("the log cannot tell: of what bold decides otherwise, 100%")
+
+
+def test_without_a_source_nothing_of_it_is_left() -> None:
+    """Leaving out the only source of outcomes leaves the withheld ones unjudged; leaving out who never spoke changes nothing."""
+    log = lived(3, count=500)
+    whole, _ = asked(log, settings_of(3))
+    nobody, _ = asked(log, settings_of(3), "nobody")
+    assert compare(nobody, K, M) == compare(whole, K, M)
+    assert compare(whole, K, M).difference == Estimate(0.0, 0.0, 0.0)
+    unreviewed, _ = asked(log, settings_of(3), "outcome:outcome")
+    assert unreviewed.trust[unreviewed.surfaced == 0].max() == 0.0
+    assert compare(unreviewed, K, M).differing > 0
+
+
+@pytest.mark.parametrize("profile", [{}, PAPER_FIELDS], ids=["default", "paper"])
+def test_the_logs_own_profile_decides_as_the_log_did(
+    profile: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Over late, changed and unknown answers and a kill: every propensity and score is the logged one; other settings differ."""
+    settings = settings_with(window_scenarios=10, **profile)
+    log = memory_log(deployment(settings), settings)
+    decisions: dict[str, Any] = {decision.id: decision for decision in events(log, "decision")}  # type: ignore[attr-defined]
+    followed = dict(decided_along(DECIDING, log, settings, {name: each.reason for name, each in decisions.items()}, ""))
+    assert followed == {name: Future(each.propensity, each.confidence, each.verdict.allowed) for name, each in decisions.items()}
+    told = what_if(DECIDING, log, settings)
+    assert {each.difference for each in told.values()} == {Estimate(0.0, 0.0, 0.0)}
+    assert all("no difference" in verdict(each, "own") for each in told.values())
+    save(log, tmp_path)
+    other = "default" if profile else "paper"
+    assert main(["replay", str(tmp_path), "--profile", other, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["scopes"].keys() == told.keys()
+    assert all(each["differing"] > 0 and each["verdict"].startswith("the log cannot tell") for each in printed["scopes"].values())
+    assert main(["replay", str(tmp_path), "--profile", other]) == 0
+    assert "the log cannot tell" in " ".join(capsys.readouterr().out.split())
+    assert main(["replay", str(tmp_path), "--profile", "none of these"]) != 0
+    assert "one of default, paper" in capsys.readouterr().err
+    assert max(each.effective for each in told.values()) < whatif.EFFECTIVE_LEAST
