@@ -3,7 +3,7 @@
 All functions take floats or arrays of one shape and work element by element, one answer per class at a time.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +21,8 @@ YOUDEN_LEAST = 0.02  # a source this close to a coin flip moves nothing
 DRAW_FLOOR = 0.1  # least share of J^2 that an answer adds to the information for the draw
 DRIFT_BOUND = 5.0
 DRIFT_SHIFT = 2.0  # logit
+STEP_POWER = 0.7  # of the step `power`
+STEP_CONSTANT = 0.1  # the step `constant`
 CONFIDENCE_EDGE = 1e-9  # keeps q(1 - q) above zero in double precision
 
 
@@ -180,3 +182,40 @@ def mean_misalignment(prior_weight: Number, prior_mean: Number, weight: Number, 
     Source: arXiv:2507.21131 section 4.3 with the step eta_k = w_k / (n0 + N_k).
     """
     return (prior_weight * prior_mean + weighted) / (prior_weight + weight)
+
+
+def harmonic(prior_weight: Number, weight_so_far: Number, weight: Number) -> Number:
+    """Return eta = w / (n0 + N): M is then the mean of the targets and the prior, and forgets nothing."""
+    return weight / (prior_weight + weight_so_far + weight)
+
+
+def power(prior_weight: Number, weight_so_far: Number, weight: Number) -> Number:
+    """Return eta = w (n0 + N)^-.7, at most 1: larger steps than `harmonic`, which forget slowly."""
+    return np.minimum(1.0, weight * (prior_weight + weight_so_far + np.asarray(weight)) ** -STEP_POWER)[()]
+
+
+def constant(prior_weight: Number, weight_so_far: Number, weight: Number) -> Number:
+    """Return eta = .1 w, at most 1: the memory of about ten answers, whose error never falls."""
+    del prior_weight, weight_so_far
+    return np.minimum(1.0, STEP_CONSTANT * np.asarray(weight))[()]
+
+
+# Steps of the `mean` score by name: eta in [0, 1] of n0, of the weight of the answers before, and of w, this answer's; N is with it.
+# eta is 0 where w is. Source: arXiv:2507.21131 section 4.3; `power` and `constant` for study.
+SCHEDULES: dict[str, Callable[[Number, Number, Number], Number]] = {"harmonic": harmonic, "power": power, "constant": constant}
+
+
+def mean_update(before: Number, target: Number, eta: Number) -> Number:
+    """Return M + eta (y - M): the running estimate of the target after one answer.
+
+    Args:
+        before: M, in [0, 1].
+        target: y, in [0, 1].
+        eta: the step, in [0, 1], of `SCHEDULES`.
+    """
+    return before + eta * (target - before)
+
+
+def mean_weighted(prior_weight: Number, prior_mean: Number, weight: Number, misalignment: Number) -> Number:
+    """Return the sum of w y with which `mean_misalignment` gives M: what a mean with another step than `harmonic` is kept as."""
+    return misalignment * (prior_weight + weight) - prior_weight * prior_mean

@@ -10,6 +10,7 @@ from agents.scoring import Array
 ARMS = (0.5, 0.6, 0.7, 0.8, 0.9)
 TEMPER = 0.33
 EXPLORATION = 0.01  # share surfaced as audited exploration while the budget is closed
+COUNT_LEAST = 1e-9  # of a Beta's parameters
 NODES = 128
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(NODES)
 
@@ -35,7 +36,11 @@ def posterior(model_output: float, offset: float, draw_information: float, thres
 
 
 def posterior_mean(misaligned: float, aligned: float, threshold: float, random: np.random.Generator) -> Selection:
-    """Draw the confidence of a `mean` score from Beta(aligned, misaligned), the weighted answers with the prior's."""
+    """Draw the confidence of a `mean` score from Beta(aligned, misaligned), the weighted answers with the prior's.
+
+    Either is at least 1e-9: a step that forgets can leave nothing of the prior, and a prior mean of 0 or 1 has nothing of one side.
+    """
+    misaligned, aligned = max(misaligned, COUNT_LEAST), max(aligned, COUNT_LEAST)
     drawn = float(random.beta(aligned, misaligned))
     return Selection(drawn, threshold, drawn >= threshold, float(1 - betainc(aligned, misaligned, threshold)))
 

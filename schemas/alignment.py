@@ -75,7 +75,7 @@ class ThresholdTable(Struct, frozen=True, tag_field="kind", tag="thresholds"):
 
 
 class SourceTrust(Struct, frozen=True):
-    """Trust in one source: its two coins, weight, counts."""
+    """Trust in one source: its two coins, weight, counts, and the sum of its disagreement with others: above 8 it is silenced."""
 
     source: Name
     alpha: float
@@ -84,6 +84,7 @@ class SourceTrust(Struct, frozen=True):
     answers: int
     overrides: int
     quarantined: bool = False
+    disagreement: float = 0.0
 
 
 class TrustSummary(Struct, frozen=True, tag_field="kind", tag="trust"):
@@ -107,6 +108,44 @@ class Alarm(Struct, frozen=True, tag_field="kind", tag="alarm"):
     name: str
     raised: bool
     detail: str
+    positions: Positions
+
+
+class TeamRate(Struct, frozen=True):
+    """How often one team overrides, over the decisions that it has answered; a team says what the larger part of its trust says."""
+
+    team: Name
+    override_given_answered: Rate
+
+
+class TeamSummary(Struct, frozen=True, tag_field="kind", tag="teams"):
+    """What the teams of one window of a scope, or of its whole past (`window` = -1), say: published where a team is known.
+
+    `worst` is the team that overrides most often. `conflict` is over the decisions that two teams or more have answered: in how many
+    they differ.
+    """
+
+    id: str
+    scope: Name
+    time_ms: TimeMs
+    window: int
+    teams: tuple[TeamRate, ...]
+    worst: str | None
+    conflict: Rate
+    positions: Positions
+
+
+class BudgetReopened(Struct, frozen=True, tag_field="kind", tag="budget_reopened"):
+    """A person has started the override budget anew: who, why, and what it was before; `closed` tells whether it was closed."""
+
+    id: str
+    scope: Name
+    time_ms: TimeMs
+    by: Name
+    reason: str
+    closed: bool
+    before: BudgetState
+    after: BudgetState
     positions: Positions
 
 
@@ -185,7 +224,8 @@ class Fidelity(Struct, frozen=True, tag_field="kind", tag="fidelity"):
 
     `ideal` are the windows at whose end the cheapest schedule in hindsight deploys, `deployed` those at whose end the monitor's
     commands did. F is the share of windows in which the monitor acted as hindsight does, one window more or less.
-    `cost` is loss and prices as they were, `cost_best` those of the cheapest schedule.
+    `cost` is loss and prices as they were, `cost_best` those of the cheapest schedule. `delay_windows` is how many windows after
+    each ideal deployment the monitor deployed, on average, the wait for one that has not come yet included; None without an ideal one.
     """
 
     id: str
@@ -201,10 +241,21 @@ class Fidelity(Struct, frozen=True, tag_field="kind", tag="fidelity"):
     cost: float
     cost_best: float
     positions: Positions
+    delay_windows: float | None = None
 
 
 AlignmentEvent = (
-    LossWindow | ThresholdTable | TrustSummary | Alarm | ModelTaken | SourceRevoked | ChallengerWindow | MonitorDecision | Fidelity
+    LossWindow
+    | ThresholdTable
+    | TrustSummary
+    | TeamSummary
+    | BudgetReopened
+    | Alarm
+    | ModelTaken
+    | SourceRevoked
+    | ChallengerWindow
+    | MonitorDecision
+    | Fidelity
 )
 
 
@@ -218,7 +269,7 @@ class RetrainingCommand(Struct, frozen=True):
     id: Name
     scope: Name
     time_ms: TimeMs
-    reason: Literal["challenger", "loss", "asked"]
+    reason: Literal["challenger", "learned", "loss", "periodic", "random", "always", "asked"]
     window: int
     evidence_from: int
     evidence_to: int

@@ -70,7 +70,10 @@ class Verdict(StrEnum):
 
 
 class Command(StrEnum):
-    """Control commands: `resume` undoes kill, freeze and shadow; revoke, quarantine and release are about one source of answers."""
+    """Control commands: `resume` undoes kill, freeze and shadow; revoke, quarantine and release are about one source of answers.
+
+    `reopen` starts the override budget anew, and needs a reason.
+    """
 
     KILL = "kill"
     RESUME = "resume"
@@ -79,6 +82,7 @@ class Command(StrEnum):
     REVOKE = "revoke"
     QUARANTINE = "quarantine"
     RELEASE = "release"
+    REOPEN = "reopen"
 
 
 ABOUT_SOURCES = frozenset({Command.REVOKE, Command.QUARANTINE, Command.RELEASE})  # these need a subject

@@ -16,11 +16,12 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.errors import SettingsError
-from schemas.events import Name
+from schemas.events import MEASUREMENT_MAX, Measurement, Name
 
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy"
 T = TypeVar("T")
-Positive = Annotated[float, Meta(gt=0)]
+Positive = Annotated[float, Meta(gt=0, le=MEASUREMENT_MAX)]
+Count = Annotated[float, Meta(ge=0, le=MEASUREMENT_MAX)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -31,25 +32,28 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True):
     score: Literal["logit", "mean"] = "logit"
     prior_weight: Positive = 4.0
     prior_mean: Share = 0.5
+    step: Literal["harmonic", "power", "constant"] = "harmonic"
     silence: Literal["ignore", "pull"] = "ignore"
     silence_target: Annotated[float, Meta(ge=0.2, le=0.4)] = 0.3
     selector: Literal["posterior", "thompson", "fixed"] = "posterior"
     fixed_threshold: Share | None = None
     trust: bool = True
+    teams: Literal["volume", "equal"] = "volume"
     budget: Literal["trusted", "raw", "off"] = "trusted"
     override_cost: Positive = 4.0
     miss_cost: Positive = 1.0
     override_rate: Share = 0.1
-    budget_start: Annotated[float, Meta(ge=0)] = 150.0
+    budget_start: Count = 150.0
     answer_deadline_ms: Annotated[int, Meta(gt=0)] = 4 * 3_600_000
     undo_window_ms: Annotated[int, Meta(ge=0)] = 120_000
     cooldown_ms: Annotated[int, Meta(ge=0)] = 3_600_000
     window_scenarios: Annotated[int, Meta(gt=0)] = 200
-    monitor: Literal["challenger", "loss", "off"] = "challenger"
-    retraining_price: Annotated[float, Meta(ge=0)] = 20.0
+    monitor: Literal["challenger", "learned", "threshold", "periodic", "random", "always", "never"] = "challenger"
+    retraining_price: Count = 20.0
     loss_bound: Share = 0.3
-    initial_intercept: float = 4 * 0.22314355131420976
-    initial_weights: dict[str, float] = field(default_factory=lambda: {"log_score": 4.0})
+    retraining_period_windows: Annotated[int, Meta(gt=0)] = 10
+    initial_intercept: Measurement = 4 * 0.22314355131420976
+    initial_weights: dict[str, Measurement] = field(default_factory=lambda: {"log_score": 4.0})
 
     @property
     def threshold(self) -> float:
@@ -172,6 +176,18 @@ def read_yaml(path: Path, kind: type[T]) -> T:
     # PyYAML lets through what Python says of a value that looks like a date, or has a tag that it does not fit.
     except (yaml.YAMLError, ValueError, KeyError, AttributeError, RecursionError) as error:
         raise SettingsError(f"{path} is not a valid {kind.__name__.lower()}: {error}") from error
+
+
+def check(settings: Settings) -> None:
+    """Hold settings that were built in code against the ranges that files are held against.
+
+    Raises:
+        SettingsError: a value out of range, or of another type.
+    """
+    try:
+        msgspec.convert(msgspec.to_builtins(settings), Settings)
+    except (msgspec.ValidationError, TypeError) as error:
+        raise SettingsError(f"settings that cannot be used: {error}; see deploy/profiles/default.yaml for what each may be") from error
 
 
 def load_settings(deployment: Deployment) -> Settings:

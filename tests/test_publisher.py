@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from agents.deciding.decider import decide
 from agents.step import Block, Context
 from schemas import codecs, topics
-from schemas.alignment import Alarm, AlignmentEvent, LossWindow, OffPolicy, Rate, RetrainingResult
+from schemas.alignment import Alarm, AlignmentEvent, LossWindow, OffPolicy, Rate, RetrainingResult, TeamSummary
 from schemas.codecs import HOUR_MS
 from schemas.errors import StackError
 from schemas.events import (
@@ -237,7 +237,7 @@ def test_read_model_counts_what_the_tally_counts(valkey: Valkey, log: dict[str, 
 def test_read_model_holds_every_kind_of_event() -> None:
     """Each kind of event of each topic that the read model reads has its place there: none is dropped, none breaks the publisher."""
     kinds = {kind for topic in READ for kind in structs(codecs.TYPES[topic])}
-    assert kinds == {*LATEST, Decision, Recommendation, Judgement, Control, LossWindow, Alarm}
+    assert kinds == {*LATEST, Decision, Recommendation, Judgement, Control, LossWindow, TeamSummary, Alarm}
     assert set(structs(AlignmentEvent)) <= kinds
 
 

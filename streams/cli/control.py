@@ -1,4 +1,4 @@
-"""`npo control kill|resume|freeze|shadow` to a scope or to all, `revoke|quarantine|release` about one source of answers."""
+"""`npo control kill|resume|freeze|shadow|reopen` to a scope or to all, `revoke|quarantine|release` about one source of answers."""
 
 import asyncio
 import time
@@ -31,6 +31,7 @@ OF_SCOPES = (
     (Command.RESUME, "Take back kill, freeze and shadow: those of a scope with `--scope`, those of all scopes without."),
     (Command.FREEZE, "Go on surfacing, but let no answer move scores or trust, until `resume`; the override budget stays in force."),
     (Command.SHADOW, "Decide and log everything, and surface nothing, until `resume`."),
+    (Command.REOPEN, "Start the override budget anew where it has less than at the start; needs `--reason`, which is on record with who."),
 )
 NAMED = "A source of outcomes is called `outcome:NAME`."
 OF_SOURCES = (
@@ -243,6 +244,8 @@ def letters_of(control: Control, partitions: int) -> list[Letter]:
     value = codecs.encode(control)
     if control.command in ABOUT_SOURCES and not control.subject:
         raise SettingsError(f"{control.command} of nobody: name the operator or other source of answers")
+    if control.command is Command.REOPEN and not control.reason:
+        raise SettingsError("reopen without a reason: say with --reason why more may be overridden than was declared")
     for what, name in (("scope", control.scope or ""), ("source", control.subject)):
         if SEPARATOR in name:
             raise SettingsError(f"{what} {name!r} has the control character U+001F in its name; give another {what}")

@@ -44,6 +44,8 @@ class Force(Struct, frozen=True, omit_defaults=True):
                 return replace(self, **dict.fromkeys(FLAGS.values()))
             case Command.QUARANTINE:
                 return replace(self, quarantined={**self.quarantined, source: told})
+            case Command.REOPEN:  # happens once, and leaves nothing in force
+                return self
             case Command.REVOKE:
                 return replace(self, revoked={**self.revoked, source: told})
             case _:

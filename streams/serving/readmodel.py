@@ -6,7 +6,7 @@ Every key starts with the application's name and a colon (`npo:`); `clear` remov
 |---|---|---|
 | `positions` | hash | `<topic>:<partition>` to the next offset to read; `cluster` and `version` say what the positions belong to |
 | `clock` | sorted set | scopes by their event time: the largest `time_ms` seen |
-| `scope:<scope>` | hash | counts (`surfaced`, `withheld`, `blocked`, `override`, `like`, `neutral`, `skipped`, `answered`, `overridden`) and, as JSON, the latest of each kind of `LATEST`: `past` (loss over the whole past), `window`, `thresholds`, `trust`, `challenger`, `monitor`, `fidelity`, `command`, `result`, `model`, `taken`, `revoked` |
+| `scope:<scope>` | hash | counts (`surfaced`, `withheld`, `blocked`, `override`, `like`, `neutral`, `skipped`, `answered`, `overridden`) and, as JSON, the latest of each kind of `LATEST`: `past` (loss over the whole past), `window`, `thresholds`, `trust`, `teams`, `teams_past`, `reopened`, `challenger`, `monitor`, `fidelity`, `command`, `result`, `model`, `taken`, `revoked` |
 | `results:<scope>` | sorted set | the newest 50 results of retraining, JSON, by offset |
 | `alarms:<scope>` | hash | alarms that are raised, by name, JSON |
 | `open:<scope>` | sorted set | ids of recommendations that wait for an answer, by the time they were opened |
@@ -32,6 +32,7 @@ from redis.asyncio.client import Pipeline
 from schemas import codecs
 from schemas.alignment import (
     Alarm,
+    BudgetReopened,
     ChallengerWindow,
     Fidelity,
     LossWindow,
@@ -40,6 +41,7 @@ from schemas.alignment import (
     RetrainingCommand,
     RetrainingResult,
     SourceRevoked,
+    TeamSummary,
     ThresholdTable,
     TrustSummary,
 )
@@ -49,14 +51,15 @@ from streams.serving.force import ALL_SCOPES, Force
 from streams.serving.tally import WHOLE_PAST, is_open, standing_counts
 
 # Counts one up with every change of keys or meanings: a read model of another version is rebuilt.
-VERSION = b"2"
+VERSION = b"3"
 HELD_MAX, RESULTS_MAX = 10_000, 50
 READ = ("recommendation", "decision", "judgement", "alignment", "retraining-command", "retraining-result", "model", "control")
 HOLDING = {"recommendation", "decision", "judgement"}
-# Of these a scope's hash has the latest, under this name; a loss window has two.
+# Of these a scope's hash has the latest, under this name; a loss window and a summary of teams have two.
 LATEST: dict[type, str] = {
     ThresholdTable: "thresholds",
     TrustSummary: "trust",
+    BudgetReopened: "reopened",
     ChallengerWindow: "challenger",
     MonitorDecision: "monitor",
     Fidelity: "fidelity",
@@ -147,6 +150,8 @@ class Changes:
                 self.fields[self.key("alarms", event.scope), event.name] = entry.value if event.raised else None
             case LossWindow():
                 self.fields[self.key("scope", event.scope), "past" if event.window == WHOLE_PAST else "window"] = entry.value
+            case TeamSummary():
+                self.fields[self.key("scope", event.scope), "teams_past" if event.window == WHOLE_PAST else "teams"] = entry.value
             case Control():
                 place = self.force_place(entry)
                 before = self.fields.get(place, self._fields_before.get(place))
