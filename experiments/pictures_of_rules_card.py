@@ -1,5 +1,6 @@
 """What the pictures of the learning rules have in common: a white card with a title, panels, and names at the ends of lines."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,7 +44,8 @@ def name_ends(axes: Axes, ends: Sequence[End], room: float = 1.3) -> None:
         room: Width of the panel with the names, in widths of the data; on a logarithmic axis, of its logarithms.
     """
     left, right = axes.get_xlim()
-    bottom, top = axes.get_ylim()
+    upright = axes.get_yscale() == "log"
+    bottom, top = (math.log(edge) if upright else edge for edge in axes.get_ylim())
     apart = (top - bottom) * 0.08
     least = bottom + apart / 2
     ticks = [tick for tick in axes.get_xticks() if left <= tick <= right]
@@ -54,7 +56,7 @@ def name_ends(axes: Axes, ends: Sequence[End], room: float = 1.3) -> None:
     # A second pass from above keeps the topmost names inside the panel.
     heights = []
     for value, _, _ in sorted(ends):
-        heights.append(max(value, least))
+        heights.append(max(math.log(value) if upright else value, least))
         least = heights[-1] + apart
     most = top - apart / 2
     for index in reversed(range(len(heights))):
@@ -62,7 +64,15 @@ def name_ends(axes: Axes, ends: Sequence[End], room: float = 1.3) -> None:
         most = heights[index] - apart
     behind = {"facecolor": "white", "edgecolor": "none", "pad": 0.2}
     for height, (_, name, colour) in zip(heights, sorted(ends), strict=True):
-        words = axes.annotate(name, (right, height), (5, 0), textcoords="offset points", color=colour, va="center", bbox=behind)
+        words = axes.annotate(
+            name,
+            (right, math.exp(height) if upright else height),
+            (5, 0),
+            textcoords="offset points",
+            color=colour,
+            va="center",
+            bbox=behind,
+        )
         words.set(fontsize=10, fontweight="bold")
 
 

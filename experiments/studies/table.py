@@ -1,0 +1,26 @@
+"""The studies, in the order of the index: the name of each and the module that holds its `STUDY`."""
+
+from importlib import import_module
+
+from experiments.studies.study import Study, StudyError
+
+STUDIES = {
+    "sign": "experiments.studies.sign",
+    "convergence": "experiments.studies.convergence",
+    "silence": "experiments.studies.silence",
+    "forgetting": "experiments.studies.forgetting",
+    "reducibility": "experiments.studies.reducibility",
+    "interval": "experiments.studies.interval",
+}
+
+
+def load(name: str) -> Study:
+    """Return a study by its name.
+
+    Raises:
+        StudyError: There is none of this name.
+    """
+    if name not in STUDIES:
+        raise StudyError(f"there is no study {name!r}; `npo simulate list` shows those there are")
+    study: Study = import_module(STUDIES[name]).STUDY
+    return study
