@@ -180,7 +180,8 @@ class ChallengerWindow(Struct, frozen=True, tag_field="kind", tag="challenger"):
     Costs are of the whole window, in the declared costs (k an unwanted recommendation, m a miss), surfaced and withheld decisions
     weighted to their shares. `judged` decisions told them, `surfaced` and `withheld` of each kind. `costs` has every candidate of
     the last windows by model id, the one in force included: what hindsight needs. `next` is the challenger fitted at this
-    window's end, on `examples` judgements.
+    window's end, on `examples` judgements. `deviation` is the standard deviation of cost in force less cost of challenger, from
+    how few decisions told them.
     """
 
     id: str
@@ -198,6 +199,7 @@ class ChallengerWindow(Struct, frozen=True, tag_field="kind", tag="challenger"):
     next: str | None
     examples: int
     positions: Positions
+    deviation: float | None = None
 
 
 class MonitorDecision(Struct, frozen=True, tag_field="kind", tag="monitor"):

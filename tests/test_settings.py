@@ -33,7 +33,7 @@ def test_paper_profile_is_the_papers() -> None:
         "silence": "pull",
         "trust": False,
         "budget": "off",
-        "monitor": "loss",
+        "monitor": "threshold",
     }
     paper = read_yaml(PAPER, Profile)
     assert paper == msgspec.structs.replace(Profile(name="default"), **papers)

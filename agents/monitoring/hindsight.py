@@ -81,6 +81,21 @@ def as_it_was(windows: Sequence[Window], price: float, deployed: Collection[int]
     return sum(window.cost_in_force for window in windows) + prices
 
 
+def delay(ideal: Collection[int], deployed: Collection[int], last: int) -> float | None:
+    """Return how many windows after each ideal deployment the next one came, on average; None where there is no ideal one.
+
+    One that came a window early came at once; one that has not come by the last window is as late as that.
+
+    Args:
+        ideal: windows at whose end the ideal schedule deploys.
+        deployed: windows at whose end the monitor's commands did.
+        last: number of the last window.
+    """
+    came = [min((window for window in deployed if window >= best - NEIGHBOUR_WINDOWS), default=last) for best in ideal]
+    waits = [max(0, window - best) for best, window in zip(ideal, came, strict=True)]
+    return sum(waits) / len(waits) if waits else None
+
+
 def fidelity(windows: Sequence[int], commanded: Collection[int], ideal: Collection[int]) -> float:
     """Return F = E[1(A = G)], the share of the windows' ends at which the monitor acted as the ideal schedule.
 

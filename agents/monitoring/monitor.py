@@ -8,8 +8,8 @@ alignment topic itself comes back to it, and moves nothing.
 from functools import partial
 from typing import Any
 
-from agents.monitoring import hindsight, rules, signatures
-from agents.monitoring.rows import HISTORY_WINDOWS, WAITING_MAX, Answered, Behaviour, Commanded, Evidence, Window
+from agents.monitoring import hindsight, learned, rules, signatures
+from agents.monitoring.rows import HISTORY_WINDOWS, WAITING_MAX, Answered, Behaviour, Commanded, Evidence, Sight, Window
 from agents.monitoring.rules import COOLDOWN_WINDOWS, Weighed
 from agents.monitoring.turn import Turn
 from agents.step import Block, Context, Result, Rows
@@ -25,9 +25,10 @@ from schemas.alignment import (
     RetrainingCommand,
     RetrainingResult,
     ThresholdTable,
+    TrustSummary,
 )
 from schemas.events import INITIAL
-from schemas.identity import derived_name
+from schemas.identity import derived_name, generator
 
 
 def monitor(rows: Rows, block: Block, context: Context) -> Result:
@@ -60,6 +61,7 @@ def handle_challenger(turn: Turn, event: ChallengerWindow) -> None:
         cost_in_force=event.cost_in_force,
         cost_challenger=event.cost_challenger,
         costs=event.costs,
+        deviation=event.deviation or 0.0,
     )
     row.waiting.append(window)
     take_turns(turn)
@@ -84,6 +86,7 @@ def handle_loss(turn: Turn, event: LossWindow) -> None:
         loss=event.loss,
         paper_loss=event.paper_loss,
         reward=event.reward_minutes / event.scenarios if event.scenarios else 0.0,
+        width=event.loss_high - event.loss_low,
     )
     turn.behaviour.windows = [*past, window][-HISTORY_WINDOWS:]
     take_turns(turn)
@@ -102,6 +105,17 @@ def handle_thresholds(turn: Turn, event: ThresholdTable) -> None:
             turn.alarm(row.raised, name, partial(signature, row.windows), event.window, event.time_ms)
 
 
+def handle_trust(turn: Turn, event: TrustSummary) -> None:
+    """Note the mean trust in the answers so far; it comes last of what the decider says of a window."""
+    past = turn.behaviour.windows
+    if not past or event.window != past[-1].window or past[-1].trust is not None:
+        return
+    answers = sum(source.answers for source in event.sources)
+    trusted = sum(source.answers * source.weight for source in event.sources if not source.quarantined)
+    past[-1].trust = trusted / answers if answers else 0.0
+    take_turns(turn)
+
+
 def take_turns(turn: Turn) -> None:
     """Take the trainer's records in their order, as far as the decider's windows that they need have come."""
     row = turn.row
@@ -114,11 +128,12 @@ def take_turns(turn: Turn) -> None:
 
 
 def ready(turn: Turn, record: Window | Answered) -> bool:
-    """Tell whether a record's turn has come: a window of the `loss` monitor needs the decider's, which will not come out of order."""
-    if isinstance(record, Answered) or turn.settings.profile.monitor != "loss" or len(turn.row.waiting) > WAITING_MAX:
+    """Tell whether a record's turn has come: some monitors need the decider's window, which will not come out of order."""
+    name, past = turn.settings.profile.monitor, turn.behaviour.windows
+    if isinstance(record, Answered) or name not in rules.SEES_LOSS or len(turn.row.waiting) > WAITING_MAX:
         return True
-    past = turn.behaviour.windows
-    return bool(past) and past[-1].window >= record.window
+    whole = bool(past) and (name not in rules.SEES_TRUST or past[-1].trust is not None)
+    return bool(past) and (past[-1].window > record.window or (past[-1].window == record.window and whole))
 
 
 def note_result(turn: Turn, answered: Answered) -> None:
@@ -141,16 +156,32 @@ def note_result(turn: Turn, answered: Answered) -> None:
 
 
 def weigh(turn: Turn, evidence: Evidence, before: Window | None, window: Window) -> Weighed:
-    """Weigh one more window, with the decider's loss of the same window."""
-    loss = next((past.paper_loss for past in turn.behaviour.windows if past.window == window.window), None)
-    return rules.weigh(evidence, before, window, loss, turn.settings.profile)
+    """Weigh one more window, with what the decider has told of the same window."""
+    return rules.weigh(evidence, before, window, sight_of(turn, window), turn.settings.profile, turn.row.learned)
+
+
+def sight_of(turn: Turn, window: Window) -> Sight:
+    """Return what is known of a window beside what the trainer says; of the decider's windows only where the monitor waits for them."""
+    last = max((command.window for command in turn.row.commands if command.window < window.window), default=turn.row.started)
+    event, name = derived_name(turn.scope, "monitor", window.window), turn.settings.profile.monitor
+    draw = float(generator(turn.settings.seed, event, "retraining").random()) if name == "random" else 1.0
+    told = {past.window: past for past in turn.behaviour.windows} if name in rules.SEES_LOSS else {}
+    before_it = [past for past in turn.told.windows if past.window < window.window]
+    now, before = told.get(window.window), told.get(window.window - 1)
+    if now is None:
+        return Sight(past=before_it, since=window.window - last, draw=draw)
+    trust = 0.0 if now.trust is None else now.trust
+    return Sight(now.loss, before.loss if before else None, now.width, now.paper_loss, trust, before_it, window.window - last, draw)
 
 
 def end_window(turn: Turn, window: Window) -> None:
     """Decide at the end of a window, and measure the monitor by hindsight."""
     row, past = turn.row, turn.told.windows
+    row.started = window.window if row.started < 0 else row.started
+    if turn.settings.profile.monitor == "learned":
+        row.learned = learned.teach(row.learned, [*past, window], turn.settings.profile)
     weighed = weigh(turn, row.evidence, past[-1] if past else None, window)
-    row.evidence = weighed.evidence
+    row.evidence, row.learned = weighed.evidence, weighed.learned
     turn.told.windows = [*past, window][-HISTORY_WINDOWS:]
     held = hold(turn, window) if weighed.passes else None
     retrains = weighed.passes and held is None
@@ -186,6 +217,9 @@ def hold(turn: Turn, window: Window) -> str | None:
     """Say why nothing is commanded whatever the evidence, or None."""
     if not turn.settings.learns(turn.scope):
         return "learning is off in this scope"
+    # The trainer would refuse each command, and each would be counted as one too many.
+    if turn.settings.profile.score != "logit":
+        return f"the score `{turn.settings.profile.score}` uses no model"
     if not turn.row.commands:
         return None
     last = turn.row.commands[-1]
@@ -203,13 +237,12 @@ def hold(turn: Turn, window: Window) -> str | None:
 def retrain(turn: Turn, window: Window, identity: str) -> None:
     """Command a retraining on the evidence."""
     profile, evidence = turn.settings.profile, turn.row.evidence
-    assert profile.monitor != "off"
     turn.row.commands.append(Commanded(identity, window.window, window.first))
     command = RetrainingCommand(
         id=identity,
         scope=turn.scope,
         time_ms=window.time_ms,
-        reason=profile.monitor,
+        reason=rules.REASONS[profile.monitor],
         window=window.window,
         evidence_from=window.window if evidence.since is None else evidence.since,
         evidence_to=window.window,
@@ -247,6 +280,7 @@ def publish_fidelity(turn: Turn, window: Window) -> None:
         fidelity=hindsight.fidelity(numbers, commanded, best.deployed),
         cost=hindsight.as_it_was(past, price, deployed),
         cost_best=best.cost,
+        delay_windows=hindsight.delay(best.deployed, deployed, window.window),
         positions=turn.positions,
     )
     turn.emit("alignment", identity, window.time_ms, event)
@@ -255,6 +289,7 @@ def publish_fidelity(turn: Turn, window: Window) -> None:
 ALIGNMENT_HANDLERS: dict[type, Any] = {
     ChallengerWindow: handle_challenger,
     LossWindow: handle_loss,
+    TrustSummary: handle_trust,
     ThresholdTable: handle_thresholds,
 }
 HANDLERS: dict[str, Any] = {"alignment": handle_alignment, "retraining-result": handle_result}

@@ -1,6 +1,7 @@
 """The rows of the monitoring task: one msgpack struct a row, a key says its kind."""
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -14,7 +15,10 @@ WAITING_MAX = 2 * HISTORY_WINDOWS  # a window and a result each
 
 
 class Window(Struct, array_like=True, frozen=True, tag="window"):
-    """What the trainer has said of one window; `first` while no model but the initial one has been in force."""
+    """What the trainer has said of one window; `first` while no model but the initial one has been in force.
+
+    `deviation` is the standard deviation of the challenger's advantage.
+    """
 
     window: int
     time_ms: int
@@ -26,6 +30,7 @@ class Window(Struct, array_like=True, frozen=True, tag="window"):
     cost_in_force: float
     cost_challenger: float | None
     costs: dict[str, float]
+    deviation: float = 0.0
 
     @property
     def advantage(self) -> float | None:
@@ -42,10 +47,49 @@ class Answered(Struct, array_like=True, frozen=True, tag="answered"):
 
 
 class Evidence(Struct, array_like=True, frozen=True):
-    """The statistic that the monitor watches, and the first window that it speaks of."""
+    """The statistic that the monitor watches, the first window that it speaks of, and the variance of what was added up since."""
 
     statistic: float = 0.0
     since: int | None = None
+    variance: float = 0.0
+
+
+class Sight(NamedTuple):
+    """What is known of a window beside what the trainer says.
+
+    Attributes:
+        loss: alignment loss per scenario, None where it is not known.
+        before: that of the window before.
+        width: of the loss's interval.
+        paper_loss: the mean target y, None where nothing closed.
+        trust: mean trust in who has answered, in [0, 1].
+        past: the windows before, oldest first.
+        since: windows since the last command, or since the scope's first window.
+        draw: uniform in [0, 1), seeded by the window.
+    """
+
+    loss: float | None = None
+    before: float | None = None
+    width: float = 0.0
+    paper_loss: float | None = None
+    trust: float = 1.0
+    past: Sequence[Window] = ()
+    since: int = 0
+    draw: float = 1.0
+
+
+class Seen(Struct, array_like=True, frozen=True):
+    """What the monitor `learned` saw at the end of a window."""
+
+    window: int
+    features: tuple[float, ...]
+
+
+class Learned(Struct, array_like=True, frozen=True):
+    """What the monitor `learned` has learned, none before its first step, and what it saw of late."""
+
+    weights: tuple[float, ...] = ()
+    seen: tuple[Seen, ...] = ()
 
 
 class Commanded(Struct, array_like=True):
@@ -64,13 +108,15 @@ class Commanded(Struct, array_like=True):
 class MonitorRow(Row):
     """One scope: the last window taken in, the evidence, the commands of the last windows, and whether they are too many.
 
-    `waiting` are records of the trainer, in their order, before which a loss window has to come.
+    `waiting` are records of the trainer, in their order, before which a loss window has to come. `started` is the first window taken in.
     """
 
     kind: ClassVar[str] = "monitor"
     last: int = -1
+    started: int = -1
     first: bool = True
     evidence: Evidence = Evidence()
+    learned: Learned = Learned()
     commands: list[Commanded] = msgspec.field(default_factory=list)
     waiting: list[Window | Answered] = msgspec.field(default_factory=list)
     raised: list[str] = msgspec.field(default_factory=list)
@@ -84,7 +130,10 @@ class WindowsRow(Row):
 
 
 class Behaviour(Struct, array_like=True):
-    """What the decider has said of one window; the reward in minutes per scenario, the best arm where there is one."""
+    """What the decider has said of one window; the reward in minutes per scenario, the best arm where there is one.
+
+    `width` is that of the loss's interval, `trust` the mean trust in the answers given so far, None before it is told.
+    """
 
     window: int
     surfaced: int
@@ -94,6 +143,8 @@ class Behaviour(Struct, array_like=True):
     paper_loss: float | None
     reward: float
     best_arm: float | None = None
+    width: float = 0.0
+    trust: float | None = None
 
 
 class BehaviourRow(Row):

@@ -23,8 +23,9 @@ def carry_out(turn: Turn, command: RetrainingCommand) -> None:
     if command.id in known.names:
         return
     known.names = [*known.names, command.id][-COMMANDS_MAX:]
-    challenger, evaluation = offer(turn, command)
-    why_not = refusal(turn, challenger, evaluation)
+    why_not = barred(turn)
+    challenger, evaluation = (None, None) if why_not else offer(turn, command)
+    why_not = why_not or refusal(turn, challenger, evaluation)
     model = None
     if challenger is not None:
         numbers = {name: float(getattr(evaluation, name)) for name in OffPolicy.__struct_fields__} if evaluation else {}
@@ -103,12 +104,17 @@ def evaluate(turn: Turn, command: RetrainingCommand, challenger: Candidate) -> O
     return offpolicy.compare(logged, scored, profile.threshold, profile.override_cost, profile.miss_cost)
 
 
-def refusal(turn: Turn, challenger: Candidate | None, evaluation: OffPolicy | None) -> str | None:
-    """Say why a challenger is not put in force, or None."""
+def barred(turn: Turn) -> str | None:
+    """Say why no challenger can be put in force, whatever it is, or None."""
     if turn.settings.profile.score != "logit":
         return f"the score `{turn.settings.profile.score}` uses no model"
     if not turn.settings.learns(turn.scope) or turn.frozen():
         return "learning is off or frozen in this scope"
+    return None
+
+
+def refusal(turn: Turn, challenger: Candidate | None, evaluation: OffPolicy | None) -> str | None:
+    """Say why a challenger is not put in force, or None."""
     if challenger is None:
         return "no challenger has been fitted beside the model in force: too few judgements, or all of them say the same"
     if challenger.id == turn.row.adopted:

@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from agents.scoring import PRIOR_DEVIATION
 from agents.training.rows import ExampleRow
@@ -49,14 +50,21 @@ def fit(examples: Sequence[ExampleRow]) -> Fitted | None:
     common = sorted(counts, key=lambda name: (-counts[name], name))[:CLASSES_MAX]
     classes = {name: place for place, name in enumerate(sorted(common))}
     design = np.zeros((len(known), len(names) + len(classes) + 1))
-    for row, example in enumerate(known):
-        design[row, : len(names)] = [example.features.get(name, 0.0) for name in names]
-        design[row, len(names) + classes.get(example.scenario_class, len(classes))] = PRIOR_DEVIATION / np.sqrt(WEIGHT_VARIANCE)
+    for place, name in enumerate(names):
+        design[:, place] = [example.features.get(name, 0.0) for example in known]
+    of_class = [len(names) + classes.get(example.scenario_class, len(classes)) for example in known]
+    design[np.arange(len(known)), of_class] = PRIOR_DEVIATION / np.sqrt(WEIGHT_VARIANCE)
     regression = LogisticRegression(C=WEIGHT_VARIANCE, solver="newton-cholesky", tol=1e-8, max_iter=ITERATIONS_MAX)
     labels, weight = np.repeat([1, 0], len(known)), np.concatenate([wanted, unwanted])
     counts_for = weight > 0
     # Sums over threads would depend on their number.
-    with threadpool_limits(limits=1):
+    with threads().limit(limits=1):
         regression.fit(np.vstack([design, design])[counts_for], labels[counts_for], sample_weight=weight[counts_for])
     weights = regression.coef_[0, : len(names)].tolist()
     return Fitted(float(regression.intercept_[0]), dict(zip(names, weights, strict=True)), len(known))
+
+
+@cache
+def threads() -> ThreadpoolController:
+    """Return what limits the threads of the numeric libraries; looking for them takes as long as half a fit."""
+    return ThreadpoolController()

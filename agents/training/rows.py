@@ -10,18 +10,20 @@ from schemas.events import JudgedAnswer
 
 
 class FreezeRow(Row):
-    """Whether learning is frozen in all scopes; every partition holds one."""
+    """Whether learning is frozen in all scopes, and the sources that have been released in all; every partition holds one."""
 
     kind: ClassVar[str] = "freeze"
     frozen: bool = False
+    released: list[str] = msgspec.field(default_factory=list)
 
 
 class TrainingRow(Row):
     """One scope: the model in force, the latest challenger, and the window in progress.
 
     `scored_*` count the scope's decisions by score at the window's start. `judged_*` are judgements of the window that told
-    a cost; `costs_*` what the model in force at each of them cost, and after it each candidate that came before the window.
-    `held` are the windows whose examples are kept, `adopted` is a model that was published and has not come back yet.
+    a cost; `costs_*` what the model in force at each of them cost, and after it each candidate that came before the window;
+    `squares_*` add up the squares of what the challenger saved. `held` are the windows whose examples are kept, `adopted` is a model
+    that was published and has not come back yet, `released` are sources that have been let out of quarantine.
     """
 
     kind: ClassVar[str] = "training"
@@ -36,7 +38,10 @@ class TrainingRow(Row):
     judged_withheld: int = 0
     costs_surfaced: list[float] = msgspec.field(default_factory=list)
     costs_withheld: list[float] = msgspec.field(default_factory=list)
+    squares_surfaced: float = 0.0
+    squares_withheld: float = 0.0
     held: list[int] = msgspec.field(default_factory=list)
+    released: list[str] = msgspec.field(default_factory=list)
 
 
 class CommandsRow(Row):

@@ -22,6 +22,8 @@ from schemas.events import Command, Control, Judgement, Model, Reason, Status
 
 SCORED = frozenset({Reason.PASSED, Reason.BELOW_THRESHOLD, Reason.EXPLORATION, Reason.BUDGET, Reason.SHADOW})
 
+RELEASED_MAX = 256  # sources that are remembered
+
 
 def train(rows: Rows, block: Block, context: Context) -> Result:
     """Handle a block of judgements, retraining commands, models or control records."""
@@ -51,7 +53,7 @@ def handle_judgement(turn: Turn, judgement: Judgement) -> None:
         example.window = turn.row.window
     if turn.settings.profile.score != "logit":
         if told:
-            charge(turn, example, np.array([judgement.confidence]))
+            charge(turn, example, np.array([judgement.confidence]), [])
     elif told or fresh:
         outputs, own = outputs_of(turn.models, example.features), turn.own(example.scenario_class)
         if told:
@@ -91,11 +93,18 @@ def compare(turn: Turn, example: ExampleRow, wanted: Array) -> None:
     example.confidences = {names[place]: float(wanted[place]) for place in places}
     # One that came within the window would be charged for a part of it; those stand last.
     whole = sum(model.window < window for model in models)
-    charge(turn, example, np.concatenate((wanted[in_force : in_force + 1], wanted[:whole])))
+    charge(turn, example, np.concatenate((wanted[in_force : in_force + 1], wanted[:whole])), names[:whole])
 
 
-def charge(turn: Turn, example: ExampleRow, wanted: Array) -> None:
-    """Charge what was in force, and every candidate after it, what each would have cost on a decision: k y, or m (1 - y)."""
+def charge(turn: Turn, example: ExampleRow, wanted: Array, names: list[str]) -> None:
+    """Charge what was in force, and every candidate after it, what each would have cost on a decision: k y, or m (1 - y).
+
+    Args:
+        turn: that of the judgement.
+        example: the decision.
+        wanted: R under what was in force, then under the candidates.
+        names: of the candidates.
+    """
     row, profile = turn.row, turn.settings.profile
     weight, target = min(1.0, example.weight), example.target
     if not example.scored or weight <= 0 or target is None:
@@ -103,11 +112,14 @@ def charge(turn: Turn, example: ExampleRow, wanted: Array) -> None:
     cost = weight * np.where(wanted >= profile.threshold, profile.override_cost * target, profile.miss_cost * (1 - target))
     if not row.costs_surfaced:
         row.costs_surfaced, row.costs_withheld = [0.0] * len(cost), [0.0] * len(cost)
+    saved = float(cost[0] - cost[1 + names.index(row.challenger)]) if row.challenger in names else 0.0
     if example.surfaced:
         row.judged_surfaced += 1
+        row.squares_surfaced += saved**2
         row.costs_surfaced = (row.costs_surfaced + cost).tolist()
     else:
         row.judged_withheld += 1
+        row.squares_withheld += saved**2
         row.costs_withheld = (row.costs_withheld + cost).tolist()
 
 
@@ -121,10 +133,13 @@ def handle_model(turn: Turn, model: Model) -> None:
 
 
 def handle_control(turn: Turn, control: Control) -> None:
-    """Note a freeze and its end; the other commands are the decider's."""
+    """Note a freeze and its end, and who is let out of quarantine; the other commands are the decider's."""
     row = turn.row if turn.scope else turn.state.get(FreezeRow)
     if control.command in {Command.FREEZE, Command.RESUME}:
         row.frozen = control.command == Command.FREEZE
+    if control.command in {Command.RELEASE, Command.QUARANTINE, Command.REVOKE} and control.subject:
+        others = [name for name in row.released if name != control.subject]
+        row.released = [*others, control.subject][-RELEASED_MAX:] if control.command == Command.RELEASE else others
 
 
 def handle_command(turn: Turn, command: RetrainingCommand) -> None:

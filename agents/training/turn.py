@@ -57,6 +57,10 @@ class Turn(turn.Turn):
         """Tell whether learning is frozen, for the scope or for all."""
         return self.row.frozen or self.state.get(FreezeRow).frozen
 
+    def released(self) -> set[str]:
+        """The sources that have been let out of quarantine, in the scope or everywhere."""
+        return {*self.row.released, *self.state.get(FreezeRow).released}
+
     def examples(self) -> list[ExampleRow]:
         """Return the decisions of the windows at hand, in the order in which they were first judged."""
         names = [name for window in self.row.held for name in self.examples_of(window).decisions]

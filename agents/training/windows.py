@@ -1,7 +1,10 @@
 """The end of a window: what the candidates cost, the next challenger, and what is forgotten."""
 
+from math import sqrt
+
 from agents.training.fitting import fit
 from agents.training.rows import Candidate, ExampleRow, ExamplesRow
+from agents.training.selection import select
 from agents.training.turn import CANDIDATE_WINDOWS, HISTORY_WINDOWS, Turn
 from schemas.alignment import ChallengerWindow
 from schemas.events import Judgement
@@ -25,6 +28,7 @@ def begin(turn: Turn, judgement: Judgement) -> None:
     row.scored_surfaced, row.scored_withheld = judgement.scored_surfaced, judgement.scored_withheld
     row.judged_surfaced = row.judged_withheld = 0
     row.costs_surfaced, row.costs_withheld = [], []
+    row.squares_surfaced = row.squares_withheld = 0.0
     prune(turn)
 
 
@@ -41,7 +45,8 @@ def end(turn: Turn, time_ms: int, surfaced: int, withheld: int) -> None:
     scored, judged = row.challenger, row.judged_surfaced + row.judged_withheld
     as_it_was, *others = totals_of(turn, surfaced, withheld)
     totals = dict(zip((model.id for model in turn.models), others, strict=False))
-    fitted = fit(turn.examples()) if turn.settings.profile.score == "logit" else None
+    deviation = deviation_of(turn, surfaced, withheld)
+    fitted = fit(select(turn.examples(), turn.settings.profile, turn.released())) if turn.settings.profile.score == "logit" else None
     if fitted is not None:
         row.challenger = derived_name(turn.scope, "model", row.window)
         turn.add(Candidate(row.challenger, row.window, fitted.intercept, fitted.weights))
@@ -62,6 +67,7 @@ def end(turn: Turn, time_ms: int, surfaced: int, withheld: int) -> None:
         next=row.challenger if fitted is not None else None,
         examples=fitted.examples if fitted is not None else 0,
         positions=turn.positions,
+        deviation=deviation if scored in totals else None,
     )
     turn.emit("alignment", identity, time_ms, event)
 
@@ -75,6 +81,13 @@ def totals_of(turn: Turn, surfaced: int, withheld: int) -> list[float]:
     shown, hidden = surfaced / max(1, row.judged_surfaced), withheld / max(1, row.judged_withheld)
     charged = zip(row.costs_surfaced, row.costs_withheld, strict=True)
     return [of_shown * shown + of_hidden * hidden for of_shown, of_hidden in charged] or [0.0]
+
+
+def deviation_of(turn: Turn, surfaced: int, withheld: int) -> float:
+    """Return the standard deviation of what the challenger saved over the window, as far as its few judged decisions err."""
+    row = turn.row
+    shown, hidden = surfaced / max(1, row.judged_surfaced), withheld / max(1, row.judged_withheld)
+    return sqrt(shown**2 * row.squares_surfaced + hidden**2 * row.squares_withheld)
 
 
 def prune(turn: Turn) -> None:

@@ -15,7 +15,11 @@ from streams.serving.tally import ADOPTED
 SPAN_WINDOWS = 3
 WHY = {
     "challenger": "a challenger had become cheaper by more than the price",
+    "learned": "hindsight had taught that this was the time",
     "loss": "the window's loss passed its bound",
+    "periodic": "it was due",
+    "random": "the lot fell on it",
+    "always": "it is done every window",
     "asked": "a person asked for it",
 }
 

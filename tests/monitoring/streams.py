@@ -11,13 +11,16 @@ from agents.monitoring.monitor import monitor
 from agents.monitoring.rows import Behaviour, Window
 from agents.thresholds import ARMS
 from schemas.alignment import (
+    BudgetState,
     ChallengerWindow,
     LossWindow,
     OffPolicy,
     Rate,
     RetrainingResult,
+    SourceTrust,
     ThresholdRow,
     ThresholdTable,
+    TrustSummary,
 )
 from schemas.identity import derived_name
 from schemas.settings import Settings
@@ -111,6 +114,12 @@ def thresholds(window: int, best: float | None = None) -> Entry:
     """The threshold table of a window; `best` is the arm with the largest mean, without it all are alike."""
     rows = tuple(ThresholdRow(arm, 0, 0, 0, 0, 9.0 if arm == best else 1.0, 1.0) for arm in ARMS)
     return "alignment", ThresholdTable(derived_name(SCOPE, "thresholds", window), SCOPE, at(window), window, 0, rows, {})
+
+
+def trust(window: int, weight: float = 1.0) -> Entry:
+    """What the decider says of its sources at a window's end, last of all."""
+    source = SourceTrust("ana", 0.9, 0.9, weight, 40, 4)
+    return "alignment", TrustSummary(derived_name(SCOPE, "trust", window), SCOPE, at(window), window, (source,), BudgetState(1.0, 1.0, 0), {})
 
 
 class Folded(Folding):

@@ -28,11 +28,12 @@ from tests.monitoring.streams import (
     command_of,
     loss,
     result,
+    trust,
     without_positions,
 )
 
 PRICE = SETTINGS.profile.retraining_price
-LOSS = settings_with(monitor="loss")
+LOSS = settings_with(monitor="threshold")
 
 
 def decisions(folded: Folded) -> list[MonitorDecision]:
@@ -179,7 +180,7 @@ def test_what_comes_twice_changes_nothing(name: str) -> None:
     """Any record delivered again, at once or at the end, writes nothing and leaves the rows as they are; positions aside."""
     log: list[Entry] = []
     for window in range(8):
-        log += [loss(window, 0.5), challenger(window, 130), result(window, NO_BETTER, adopted=window > 3)]
+        log += [loss(window, 0.5), trust(window), challenger(window, 130), result(window, NO_BETTER, adopted=window > 3)]
     settings = settings_with(monitor=name)
     plain = Folded(settings).run(log)
     for place, again in product(range(len(log)), (0, len(log))):
@@ -200,7 +201,7 @@ def test_a_command_that_a_person_gave_is_not_ours() -> None:
 
 
 def test_the_papers_rule() -> None:
-    """`loss` commands where a window's own loss passes the bound, whatever a challenger costs, once a result and the cooldown allow."""
+    """`threshold` commands where a window's own loss passes the bound, whatever a challenger costs, once a result and the cooldown allow."""
     losses = [0.1, 0.3, 0.31, 0.5, 0.5, 0.5, None]
     log = [entry for window, paper in enumerate(losses) for entry in (loss(window, paper), challenger(window, 50, 90), result(window))]
     folded = Folded(LOSS).run(log)
@@ -210,7 +211,7 @@ def test_the_papers_rule() -> None:
         ("loss", 0, 0.5),
     ]
     assert "loss 0.310 of 0.3" in decisions(folded)[2].reason
-    assert [decision.monitor for decision in decisions(folded)] == ["loss"] * 7
+    assert [decision.monitor for decision in decisions(folded)] == ["threshold"] * 7
 
 
 def test_the_papers_rule_waits_for_the_loss() -> None:
@@ -234,9 +235,9 @@ def test_waiting_has_an_end() -> None:
 def test_where_nothing_learns_nothing_is_commanded() -> None:
     """With the monitor off, or learning off in the scope, every window says so and none commands."""
     log = [entry for window in range(5) for entry in (loss(window, 0.9), challenger(window, 900))]
-    off = Folded(settings_with(monitor="off")).run(log)
-    assert {decision.reason for decision in decisions(off)} == {"the profile's monitor is off"}
-    for name in ("challenger", "loss"):
+    off = Folded(settings_with(monitor="never")).run(log)
+    assert {decision.reason for decision in decisions(off)} == {"the profile's monitor never retrains"}
+    for name in ("challenger", "threshold"):
         settings = settings_with(monitor=name)
         settings.scopes[SCOPE] = ScopeSettings(learning=False)
         still = Folded(settings).run(log)

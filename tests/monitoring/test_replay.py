@@ -34,8 +34,12 @@ from tests.monitoring.streams import (
 
 SETTINGS = {
     "challenger": settings_with(),
-    "loss": settings_with(monitor="loss", selector="thompson"),
-    "off": settings_with(monitor="off"),
+    "threshold": settings_with(monitor="threshold", selector="thompson"),
+    "learned": settings_with(monitor="learned"),
+    "periodic": settings_with(monitor="periodic", retraining_period_windows=4),
+    "random": settings_with(monitor="random", retraining_period_windows=4),
+    "always": settings_with(monitor="always"),
+    "never": settings_with(monitor="never"),
 }
 SEEDS = st.integers(0, 2**32 - 1)
 
