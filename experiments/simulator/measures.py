@@ -33,7 +33,8 @@ def measure(run: Run) -> dict[str, float]:
 
     `regret`: cost per scenario above the oracle's over the last third; `excess` the same over the whole run; `relative_recall`: recall
     over the oracle's, last third, beside `recall` itself; overrides with three denominators, over the last third, of the answers
-    that were given; `deployments`: models adopted; `quarantined_honest`: honest accounts in quarantine at the end.
+    that were given; `deployments`: models adopted; `quarantined_honest`: honest accounts in quarantine in some scope at the end;
+    `fidelity`: the last of each scope, on average, where one was published.
     """
     probability, surfaced = run.truth.probability, run.surfaced
     late = np.arange(len(surfaced)) >= 2 * len(surfaced) // 3
@@ -41,8 +42,8 @@ def measure(run: Run) -> dict[str, float]:
     kinds = np.array(run.replies.kind)
     answered = surfaced & np.isin(kinds, ["like", "override"])
     overridden = surfaced & (kinds == "override")
-    trust = [event for event in run.alignment if isinstance(event, TrustSummary)]
-    quarantined = {source.source for source in trust[-1].sources if source.quarantined} if trust else set[str]()
+    trust = {event.scope: event for event in run.alignment if isinstance(event, TrustSummary)}
+    quarantined = {source.source for last in trust.values() for source in last.sources if source.quarantined}
     found = {
         "regret": float(regret[late].mean()),
         "excess": float(regret.mean()),
@@ -57,9 +58,9 @@ def measure(run: Run) -> dict[str, float]:
         "quarantined_honest": float(len(quarantined & set(run.replies.honest))),
         "alarms": float(sum(isinstance(event, Alarm) and event.raised for event in run.alignment)),
     }
-    fidelity = [event for event in run.alignment if isinstance(event, Fidelity)]
+    fidelity = {event.scope: event.fidelity for event in run.alignment if isinstance(event, Fidelity)}
     if fidelity:
-        found |= {"fidelity": fidelity[-1].fidelity}
+        found |= {"fidelity": float(np.mean(list(fidelity.values())))}
     return found
 
 

@@ -31,7 +31,7 @@ class Group(Struct, frozen=True, kw_only=True):
         share: of all answers.
         manner: what they say: what they think (`honest`), the opposite, always the same, or the opposite of some classes (`colludes`).
         error: the least and the largest error of an account, drawn uniformly.
-        bias: added to the probability of an override where something is wanted, and of one where it is not.
+        bias: share of its likes that become overrides; below zero, of its overrides that become likes.
         known: whether they are on the roster.
         honest_until: the scenario until which they are honest whatever their manner.
     """
@@ -109,7 +109,8 @@ def replies(
     thinks = wanted[np.arange(count), teams[account]]
     errs = random.random(count) < error[account]
     bias = np.array([group.bias for group in groups])[account]
-    likes = (thinks ^ errs) & ~(random.random(count) < bias)
+    swayed = random.random(count) < np.abs(bias)
+    likes = np.where(swayed, bias < 0, thinks ^ errs)
     colluded = random.random(int(classes.max(initial=0)) + 1) < COLLUSION_SHARE
     acting = np.arange(count) >= np.array([group.honest_until for group in groups])[account]
     manner = np.array([group.manner for group in groups])[account]

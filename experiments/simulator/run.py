@@ -1,6 +1,6 @@
 """One run of a simulated world through the loop: scenario after scenario, answers and outcomes when they are due."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -16,11 +16,12 @@ from schemas.alignment import AlignmentEvent, RetrainingCommand, RetrainingResul
 from schemas.events import Action, Answer, Decision, Feedback, Outcome, Scenario, Status, Symptom, Verdict
 from schemas.settings import DEPLOY, Catalogue, CatalogueAction, Policy, Profile, Settings, read_yaml
 
-SCOPE = "sim"
+SCOPE = "sim"  # of a world of one scope; those of several are `sim-0`, `sim-1`, ...
 MINUTE_MS = 60_000
 START_MS = 1_736_121_600_000  # 2025-01-06T00:00Z
 ACTION = Action("restart", blast_radius=1, reversible=True)
 REWARD_MINUTES = 30.0
+NOT_KEPT = frozenset({"decision", "recommendation", "judgement"})  # the many: what they tell is in the columns
 
 
 class Pipeline(Protocol):
@@ -75,31 +76,48 @@ def settings_of(profile: Profile, said: Replies, world: World, seed: int) -> Set
     return Settings(profile, Policy("none", ()), catalogue, seed=seed)
 
 
+class Prepared(NamedTuple):
+    """All that is drawn ahead of a run, and the settings it runs under."""
+
+    truth: Truth
+    replies: Replies
+    settings: Settings
+
+
+def prepare(world: World, profile: Profile, seed: int) -> Prepared:
+    """Draw a run's scenarios and what people would say of them."""
+    known = truth(world, seed)
+    said = replies(world.people, seed, world.name, known.classes, known.wanted, world.delay, world.outcomes)
+    return Prepared(known, said, settings_of(profile, said, world, seed))
+
+
 def run(world: World, profile: Profile, seed: int, pipeline: Pipeline | None = None) -> Run:
     """Run a world once.
+
+    Answers and outcomes that would come after the last scenario are not sent.
 
     Args:
         world: its parameters.
         profile: how the loop learns.
         seed: of everything that is drawn, the world's and the loop's.
-        pipeline: what the events go through, with `settings_of` these; the steps in memory if none is given.
+        pipeline: what the events go through, under the settings that `prepare` returns; the loop of plain calls if none is given.
     """
-    known = truth(world, seed)
-    said = replies(world.people, seed, world.name, known.classes, known.wanted, world.delay, world.outcomes)
-    through = pipeline or Loop(settings_of(profile, said, world, seed))
-    due: list[list[tuple[str, Struct, str]]] = [[] for _ in range(world.scenarios + 1)]
+    known, said, settings = prepare(world, profile, seed)
+    through = pipeline or Loop(settings)
+    due: list[list[tuple[str, Struct, str, str]]] = [[] for _ in range(world.scenarios)]
     decisions: list[Decision] = []
     emitted: list[Emitted] = []
-    for number in range(world.scenarios):
-        for topic, event, identity in due[number]:
-            emitted += through.send(topic, event, scope=SCOPE, identity=identity)
+    for number, (scope, event) in enumerate(scenarios(world, known)):
+        for topic, late, whose, identity in due[number]:
+            emitted += through.send(topic, late, scope=whose, identity=identity)
         due[number] = []
-        written = through.send("scenario", scenario(known, number), scope=SCOPE, identity=f"scenario-{number}")
+        written = through.send("scenario", event, scope=scope, identity=event.id)
         decision = next(each.event for each in written if isinstance(each.event, Decision))
         decisions.append(decision)
-        emitted += [each for each in written if each.topic not in {"decision", "recommendation", "judgement"}]
-        for delay, *what in follows(world, known, said, number, decision):
-            due[min(number + delay, world.scenarios)].append(tuple(what))  # type: ignore[arg-type]  # topic, event, name
+        emitted += [each for each in written if each.topic not in NOT_KEPT]
+        for delay, topic, late in follows(world, known, said, number, decision):
+            if number + delay < world.scenarios:
+                due[number + delay].append((topic, late, scope, f"{topic}-{number}"))
     return Run(
         world=world,
         truth=known,
@@ -115,33 +133,46 @@ def run(world: World, profile: Profile, seed: int, pipeline: Pipeline | None = N
     )
 
 
-def scenario(known: Truth, number: int) -> Scenario:
-    """Return one scenario as the encoder would write it: a minute after the one before, at an entity of its own."""
-    time_ms = START_MS + number * MINUTE_MS
+def scope_names(world: World) -> list[str]:
+    """Return the names of a world's scopes."""
+    return [SCOPE] if world.scopes == 1 else [f"{SCOPE}-{number}" for number in range(world.scopes)]
+
+
+def scenarios(world: World, known: Truth) -> Iterator[tuple[str, Scenario]]:
+    """Give each scope and scenario as the encoder would write it: a minute after the one before, at an entity of its own."""
     symptom = Symptom("metric", "metric:up", "level", "up", z=6.0, value=6.0, usual=0.0)
-    return Scenario(
-        id=f"scenario-{number}",
-        scope=SCOPE,
-        entity=f"server-{number % ENTITIES}",
-        time_ms=time_ms,
-        scenario_class=f"class-{known.classes[number]}",
-        score=1.0,
-        symptoms=(symptom,),
-        action=ACTION,
-        features=dict(zip(FEATURES, known.features[number].tolist(), strict=True)),
-        detector_scores={},
-        symptom_start_ms=time_ms,
-        excerpt={},
-        excerpt_times_ms=[],
-        peers_alike=0,
-        peers_seen=0,
-        parents=(),
-    )
+    scopes, entities = scope_names(world), [f"server-{number}" for number in range(ENTITIES)]
+    names = [f"class-{number}" for number in range(world.classes)]
+    # Rows at once would be some hundred megabytes of Python's floats.
+    for number, (place, features) in enumerate(zip(known.classes.tolist(), map(np.ndarray.tolist, known.features), strict=True)):
+        scope, its_class = divmod(place, world.classes)
+        time_ms = START_MS + number * MINUTE_MS
+        yield (
+            scopes[scope],
+            Scenario(
+                id=f"scenario-{number}",
+                scope=scopes[scope],
+                entity=entities[number % ENTITIES],
+                time_ms=time_ms,
+                scenario_class=names[its_class],
+                score=1.0,
+                symptoms=(symptom,),
+                action=ACTION,
+                features=dict(zip(FEATURES, features, strict=True)),
+                detector_scores={},
+                symptom_start_ms=time_ms,
+                excerpt={},
+                excerpt_times_ms=[],
+                peers_alike=0,
+                peers_seen=0,
+                parents=(),
+            ),
+        )
 
 
-def follows(world: World, known: Truth, said: Replies, number: int, decision: Decision) -> list[tuple[int, str, Struct, str]]:
-    """Return what follows of a decision: an answer if it was surfaced and somebody cares, an outcome if one will tell."""
-    found: list[tuple[int, str, Struct, str]] = []
+def follows(world: World, known: Truth, said: Replies, number: int, decision: Decision) -> list[tuple[int, str, Struct]]:
+    """Return what follows of a decision, and after how many scenarios: an answer if it was surfaced and somebody cares, an outcome."""
+    found: list[tuple[int, str, Struct]] = []
     time_ms = START_MS + number * MINUTE_MS
     surfaced = decision.status == Status.SURFACED
     if surfaced and said.kind[number]:
@@ -149,7 +180,7 @@ def follows(world: World, known: Truth, said: Replies, number: int, decision: De
         name = said.names[said.account[number]]
         team = world.people.teams[said.teams[said.account[number]]].name
         answer = Feedback(decision.id, name, Answer(said.kind[number]), time_ms + delay * MINUTE_MS, team=team)
-        found.append((delay, "feedback", answer, f"answer-{number}"))
+        found.append((delay, "feedback", answer))
     delay = int(said.outcome[number])
     if delay:
         incident = bool(known.incident[number])
@@ -162,5 +193,5 @@ def follows(world: World, known: Truth, said: Replies, number: int, decision: De
             time_ms=time_ms + delay * MINUTE_MS,
             reward_minutes=None if world.reward == "none" else REWARD_MINUTES * gains,
         )
-        found.append((delay, "outcome", outcome, f"outcome-{number}"))
+        found.append((delay, "outcome", outcome))
     return found

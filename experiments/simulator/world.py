@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
@@ -29,7 +30,8 @@ class World(Struct, frozen=True, kw_only=True):
     Attributes:
         name: seeds the draws, with the seed.
         scenarios: of one run.
-        classes: drawn by Zipf with exponent `zipf`.
+        scopes: as likely each, every one with classes of its own under the same names.
+        classes: of a scope, drawn by Zipf with exponent `zipf`.
         zipf: exponent.
         good: parameters of the Beta of P(wanted) of good classes.
         good_share: of the classes; the others but the mixed ones are bad, Beta(1, 19).
@@ -50,6 +52,7 @@ class World(Struct, frozen=True, kw_only=True):
 
     name: str
     scenarios: int = 45_000
+    scopes: int = 1
     classes: int = 200
     zipf: float = 0.8
     good: tuple[float, float] = (99.0, 1.0)
@@ -72,7 +75,7 @@ class Truth(NamedTuple):
     """What there is to know of a run's scenarios, in order.
 
     Attributes:
-        classes: class of each, shape (scenarios,).
+        classes: class of each, those of scope s from s * world.classes on, shape (scenarios,).
         features: shape (scenarios, features).
         probability: that it is wanted, by the volume of the teams, shape (scenarios,).
         by_team: that each team wants it, shape (scenarios, teams).
@@ -97,10 +100,12 @@ def truth(world: World, seed: int) -> Truth:
     teams = np.array([team.share for team in world.people.teams])
     ranks = np.arange(1, world.classes + 1) ** -world.zipf
     classes = random.choice(world.classes, size=world.scenarios, p=ranks / ranks.sum())
+    classes += world.classes * generator(seed, world.name, "scopes").integers(world.scopes, size=world.scenarios)
+    count = world.scopes * world.classes
     logits = np.stack([_class_logits(world, random) for _ in teams], axis=1)
-    apart = random.random(world.classes) < world.conflict
+    apart = random.random(count) < world.conflict
     logits[~apart] = logits[~apart, :1]
-    flipped = random.random(world.classes) < FLIPPED_SHARE
+    flipped = random.random(count) < FLIPPED_SHARE
     angle = np.radians(TURN_DEGREES) * _progress(world)
     start, end = np.linalg.qr(random.standard_normal((WITHIN, 2)))[0].T
     drawn = random.standard_normal((world.scenarios, len(FEATURES)))
@@ -120,9 +125,10 @@ def truth(world: World, seed: int) -> Truth:
 
 def _class_logits(world: World, random: np.random.Generator) -> Array:
     """Draw each class's logit from the mixture of good, bad and mixed classes."""
-    kind = random.random(world.classes)
-    good, bad = random.beta(*world.good, size=world.classes), random.beta(1, 19, size=world.classes)
-    mixed = random.uniform(0.05, 0.95, size=world.classes)
+    count = world.scopes * world.classes
+    kind = random.random(count)
+    good, bad = random.beta(*world.good, size=count), random.beta(1, 19, size=count)
+    mixed = random.uniform(0.05, 0.95, size=count)
     plain = 1 - world.mixed_share
     probability = np.where(kind < world.mixed_share, mixed, np.where(kind < world.mixed_share + world.good_share * plain, good, bad))
     drawn: Array = logit(np.clip(probability, PROBABILITY_EDGE, 1 - PROBABILITY_EDGE))
@@ -139,3 +145,10 @@ def _progress(world: World) -> Array:
     if world.drift == "recurring":
         return np.floor(time / world.drift_at) % 2
     return (time >= world.drift_at).astype(np.float64)
+
+
+def shortened(world: World, scenarios: int) -> World:
+    """Return a world of fewer scenarios in which people and truth turn at the same share of the run."""
+    share = scenarios / world.scenarios
+    groups = tuple(replace(group, honest_until=round(group.honest_until * share)) for group in world.people.groups)
+    return replace(world, scenarios=scenarios, drift_at=max(1, round(world.drift_at * share)), people=replace(world.people, groups=groups))

@@ -38,6 +38,8 @@ WORLDS: dict[str, World] = {
         World(name="colluders", people=_among(Group(name="colluder", accounts=3, share=0.2, manner="colludes"), share=0.2)),
         World(name="noisy", people=People((replace(OPERATORS, error=(0.0, 0.4)),))),
         World(name="silence", people=replace(HONEST, skipped=0.6)),
+        World(name="loud", people=_among(Group(name="loud", accounts=1, share=0.6, error=(0.3, 0.3)), share=0.6)),
+        World(name="biased", people=_among(Group(name="strict", accounts=4, share=0.4, bias=0.2), share=0.4)),
         World(name="sybils", people=_among(Group(name="sybil", accounts=400, share=0.3, manner="inverts", known=False), share=0.3)),
         World(
             name="sleepers",
@@ -50,5 +52,7 @@ WORLDS: dict[str, World] = {
             conflict=0.2,
             people=replace(HONEST, teams=(Team("web", 0.6), Team("data", 0.3), Team("edge", 0.1))),
         ),
+        World(name="scopes", scopes=3, classes=70, mixed_share=0.25),
+        World(name="reward-apart", mixed_share=0.25, reward="surfaced"),
     )
 }  # fmt: skip
