@@ -188,11 +188,11 @@ def _textual_fault(expression: str) -> str | None:
 
 def _check(facts: Mapping[str, Any]) -> tuple[dict[str, Scalar], list[str]]:
     """Return the declared facts by flat name, and a fault for each that is missing or cannot be judged."""
-    flat: dict[str, Scalar] = {}
+    flat: dict[str, Any] = {}
     faults = []
     for group, kinds in _FLAT:
         given = facts.get(group)
-        if not isinstance(given, Mapping):
+        if not isinstance(given, dict):
             faults.append(f"facts of {group} are missing")
             continue
         for fact, name, kind in kinds:

@@ -19,9 +19,11 @@ from agents.state import Row, State
 from agents.training import trainer
 from agents.training.turn import Turn as TrainingTurn
 from agents.turn import Emitted
+from schemas import codecs
+from schemas.errors import DecodeError
 from schemas.headers import trace_of
 from schemas.identity import source_name
-from schemas.settings import Settings
+from schemas.settings import Settings, check
 
 R = TypeVar("R", bound=Row)
 Handler = Callable[[Any, Any], None]
@@ -90,12 +92,12 @@ class Task:
         """Take all that waits in one topic, in order, and return what is written."""
         block, self.waiting[topic] = self.waiting[topic], []
         before, emitted = self.positions.copy(), []
+        self.positions[topic] = block[-1].offset + 1
         for each in block:
             positions = {**before, topic: each.offset + 1}
             own = self.kind(self.state, settings, positions, 0, each.scope, each.identity, each.trace, 0)
             self.handlers[topic](own, each.event)
             emitted += own.outputs
-        self.positions[topic] = block[-1].offset + 1
         return emitted
 
 
@@ -105,9 +107,13 @@ class Loop:
     Args:
         settings: what decisions depend on.
         retraining: whether models are fitted and put in force; without it a loop is faster, and `model` can still be sent.
+
+    Raises:
+        SettingsError: settings with a value out of range.
     """
 
     def __init__(self, settings: Settings, *, retraining: bool = True) -> None:
+        check(settings)
         self.settings = settings
         deciding = Task(DecidingTurn, decider.HANDLERS | learner.HANDLERS)
         second = (Task(TrainingTurn, trainer.HANDLERS), Task(MonitoringTurn, monitor.HANDLERS))
@@ -121,14 +127,22 @@ class Loop:
 
         Args:
             topic: short name: scenario, feedback, outcome, control or model.
-            event: of that topic.
-            scope: whose it is; may be left out where the event names it.
+            event: of that topic, see `schemas.events`.
+            scope: whose it is: a feedback or an outcome does not say; a command without one is to all scopes.
             identity: the record's name, from which draws are seeded; a scenario's own `id` seeds its decision.
 
         Raises:
-            RecordError: what a worker would send to the dead-letter topic.
+            RecordError: what a worker would send to the dead-letter topic; a NaN, or a number out of range, is a `DecodeError`.
         """
-        key = scope or getattr(event, "scope", None) or ""
+        if topic not in self._readers:
+            raise DecodeError(f"{topic!r} is not a topic that this loop reads; give one of {', '.join(sorted(self._readers))}")
+        event = codecs.checked(topic, event)
+        named = getattr(event, "scope", None)
+        key = scope or named or ""
+        if named is not None and named != key:
+            raise DecodeError(f"{topic}: scope={key!r}, but the event names {named!r}; leave one out")
+        if not key and topic != "control":
+            raise DecodeError(f"{topic}: whose is it? Give scope=..., as of the recommendation")
         self._append(Emitted(topic, key, identity or source_name(topic, 0, self._ends[topic]), 0, event, ""))
         written: list[Emitted] = []
         while self._waiting:

@@ -1,11 +1,15 @@
-"""Threshold selectors: what must be passed to be surfaced, the draw, and the propensity that is logged."""
+"""Threshold selectors: what must be passed to be surfaced, the draw, and the propensity that is logged.
+
+A selector decides one scenario with its own generator. The rules beneath (`drawn`, `propensity`, `propensity_of_mean`,
+`arm_probabilities`) take floats or arrays of one shape and work element by element.
+"""
 
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import betainc, betaincinv, expit, logit, ndtr
 
-from agents.scoring import Array
+from agents.scoring import Array, Number
 
 ARMS = (0.5, 0.6, 0.7, 0.8, 0.9)
 TEMPER = 0.33
@@ -29,10 +33,33 @@ def posterior(model_output: float, offset: float, draw_information: float, thres
 
     b ~ N(b_c, .33^2 / D_c); propensity Phi((f(x) + b_c - logit tau) sqrt(D_c) / .33). Source: DESIGN section 7.
     """
-    deviation = TEMPER / np.sqrt(draw_information)
-    drawn = float(expit(model_output + offset + deviation * random.standard_normal()))
-    propensity = float(ndtr((model_output + offset - logit(threshold)) / deviation))
-    return Selection(drawn, threshold, drawn >= threshold, propensity)
+    draw = float(drawn(model_output, offset, draw_information, random.standard_normal()))
+    return Selection(draw, threshold, draw >= threshold, float(propensity(model_output, offset, draw_information, threshold)))
+
+
+def drawn(model_output: Number, offset: Number, draw_information: Number, normal: Number) -> Number:
+    """Return the confidence that a class's tempered posterior gives with a standard normal number: sigma(f(x) + b_c + .33 n / sqrt(D_c)).
+
+    Args:
+        model_output: f(x), logit.
+        offset: b_c, logit.
+        draw_information: D_c, positive.
+        normal: n; `random.standard_normal(shape)` for arrays.
+    """
+    confidence: Number = expit(model_output + offset + TEMPER / np.sqrt(draw_information) * normal)
+    return confidence
+
+
+def propensity(model_output: Number, offset: Number, draw_information: Number, threshold: Number) -> Number:
+    """Return the probability that what is `drawn` passes a threshold in (0, 1): Phi((f(x) + b_c - logit tau) sqrt(D_c) / .33)."""
+    passes: Number = ndtr((model_output + offset - logit(threshold)) / (TEMPER / np.sqrt(draw_information)))
+    return passes
+
+
+def propensity_of_mean(misaligned: Number, aligned: Number, threshold: Number) -> Number:
+    """Return the probability that a draw from Beta(aligned, misaligned), both positive, passes a threshold in [0, 1]."""
+    passes: Number = 1 - betainc(aligned, misaligned, threshold)
+    return passes
 
 
 def posterior_mean(misaligned: float, aligned: float, threshold: float, random: np.random.Generator) -> Selection:
@@ -41,8 +68,8 @@ def posterior_mean(misaligned: float, aligned: float, threshold: float, random: 
     Either is at least 1e-9: a step that forgets can leave nothing of the prior, and a prior mean of 0 or 1 has nothing of one side.
     """
     misaligned, aligned = max(misaligned, COUNT_LEAST), max(aligned, COUNT_LEAST)
-    drawn = float(random.beta(aligned, misaligned))
-    return Selection(drawn, threshold, drawn >= threshold, float(1 - betainc(aligned, misaligned, threshold)))
+    draw = float(random.beta(aligned, misaligned))
+    return Selection(draw, threshold, draw >= threshold, float(propensity_of_mean(misaligned, aligned, threshold)))
 
 
 def thompson(confidence: float, likes: Array, overrides: Array, random: np.random.Generator) -> Selection:
@@ -63,17 +90,23 @@ def thompson(confidence: float, likes: Array, overrides: Array, random: np.rando
 
 
 def arm_probabilities(likes: Array, overrides: Array) -> Array:
-    """Return the probability that each arm has the largest draw, shape (5,), summing to 1.
+    """Return the probability that each arm has the largest draw, shape (..., 5), summing to 1 over the arms.
+
+    Args:
+        likes: first parameter of each arm's Beta posterior, positive, shape (..., 5).
+        overrides: second parameter, the same.
 
     Gauss-Legendre over each arm's own quantiles, which is where its posterior is, however narrow.
     """
     quantiles = (_NODES + 1) / 2
+    successes, failures = np.asarray(likes)[..., np.newaxis], np.asarray(overrides)[..., np.newaxis]
     chances = []
     for arm in range(len(ARMS)):
-        drawn = betaincinv(likes[arm], overrides[arm], quantiles)
-        below = [betainc(likes[other], overrides[other], drawn) for other in range(len(ARMS)) if other != arm]
-        chances.append(np.sum(_WEIGHTS * np.prod(below, axis=0)) / 2)
-    return np.asarray(chances / np.sum(chances))
+        draw = betaincinv(successes[..., arm, :], failures[..., arm, :], quantiles)
+        below = [betainc(successes[..., other, :], failures[..., other, :], draw) for other in range(len(ARMS)) if other != arm]
+        chances.append(np.sum(_WEIGHTS * np.prod(below, axis=0), axis=-1) / 2)
+    total = np.stack(chances, axis=-1)
+    return np.asarray(total / np.sum(total, axis=-1, keepdims=True))
 
 
 def fixed(confidence: float, threshold: float) -> Selection:

@@ -27,7 +27,7 @@ class Emitted(NamedTuple):
     scope: str
     identity: str
     time_ms: int
-    event: Struct
+    event: Any  # a struct of `schemas.events` or `schemas.alignment`, as the topic says
     trace: str
 
 

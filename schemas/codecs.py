@@ -47,3 +47,15 @@ def decode(topic: str, value: bytes | None) -> Any:  # noqa: ANN401  # one of TY
         return _DECODERS[topic].decode(value)
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
         raise DecodeError(f"{topic}: {error}; value starts with {value[:80]!r}") from error
+
+
+def checked(topic: str, event: msgspec.Struct) -> Any:  # noqa: ANN401  # one of TYPES, known by the topic alone
+    """Return an event that was built in code as its reader would get it: a copy, whose numbers have been held against their ranges.
+
+    Raises:
+        DecodeError: what JSON cannot carry (NaN, an infinite number, NumPy's scalars), or not what `schemas.events` describes.
+    """
+    try:
+        return decode(topic, encode(event))
+    except TypeError as error:
+        raise DecodeError(f"{topic}: {error}; give Python's own numbers (`float(x)`, or `.tolist()` of an array)") from error

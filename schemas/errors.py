@@ -10,6 +10,7 @@ NpoError
 │   ├── NotSurfacedError     an answer to a decision that nobody was shown
 │   ├── ContradictionError   one operator's revision twice, with different content
 │   └── TooManyAnswersError  one more answer than a decision takes
+├── DomainError              a number that a rule is not defined for, given to it by a loop of one's own
 ├── TopologyError            topics or partitions that do not fit the topology
 ├── PositionError            positions that the log no longer holds, or a gap in what was delivered
 ├── StateError               state that cannot be read or written
@@ -75,6 +76,10 @@ class TooManyAnswersError(RecordError):
     """One more answer than a decision takes."""
 
     reason = "too_many_answers"
+
+
+class DomainError(NpoError, ValueError):
+    """A number that a rule is not defined for: NaN, infinite, or outside its range."""
 
 
 class TopologyError(NpoError):

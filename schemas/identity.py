@@ -33,7 +33,7 @@ class _Key(ISeedSequence):
 def generator(seed: int, event: str, purpose: str) -> np.random.Generator:
     """Return the random generator of one event and purpose: Philox keyed by a hash of seed and names."""
     digest = blake2b(SEPARATOR.join((str(seed), event, purpose)).encode(), digest_size=16).digest()
-    return np.random.Generator(np.random.Philox(_Key(digest)))
+    return np.random.Generator(np.random.Philox(_Key(digest)))  # type: ignore[arg-type]  # the stubs know of SeedSequence alone
 
 
 def murmur2(key: bytes) -> int:

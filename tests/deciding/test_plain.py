@@ -1,12 +1,16 @@
 """The arithmetic of the deciding task in plain floats against `agents.scoring`."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents import scoring
+from agents import alignment, scoring, trust
 from agents.deciding import learning, plain
+from agents.deciding.rows import SourceRow
+from agents.deciding.turn import coins_of
 from agents.scoring import Channel, Drift, Offsets
+from agents.thresholds import ARMS
 
 shares = st.floats(0, 1)
 answers = st.lists(
@@ -50,3 +54,32 @@ def test_the_share_that_counts_is_the_same(source_answers: int, others: int) -> 
     """Kappa in plain floats is that of `scoring`."""
     class_answers = source_answers + others
     assert plain.cap(class_answers, source_answers) == scoring.cap(class_answers, source_answers)
+
+
+confidences = st.floats(0, 1) | st.sampled_from(ARMS)
+
+
+@given(log=st.lists(st.tuples(confidences, st.booleans()), max_size=30))
+def test_the_threshold_table_counts_the_same(log: list[tuple[float, bool]]) -> None:
+    """The table in plain numbers is that of `alignment`, scenario by scenario and answer by answer, also at the thresholds themselves."""
+    table, expected = alignment.empty_counts().tolist(), alignment.empty_counts()
+    for confidence, wanted in log:
+        plain.count_scenario(table, confidence)
+        plain.count_known(table, confidence, wanted=wanted)
+        expected = alignment.count_scenarios(expected, np.array([confidence]))
+        expected = alignment.count_known(expected, np.array([confidence]), np.array([wanted]))
+    assert table == expected.tolist()
+
+
+counts = st.floats(0.01, 1000)
+
+
+@given(heard=st.tuples(counts, counts, counts, counts), answers=st.integers(0, 900), overrides=st.integers(0, 900), rate=shares)
+def test_trust_and_wealth_are_the_same(heard: tuple[float, float, float, float], answers: int, overrides: int, rate: float) -> None:
+    """Channel, weight and wealth of a source in plain floats are exactly those of `trust`."""
+    likes, wanted, against, unwanted = heard
+    row = SourceRow(likes=likes, wanted=likes + wanted, overrides=against, unwanted=against + unwanted)
+    source = trust.channel(coins_of(row))
+    assert plain.channel(row) == tuple(source)
+    assert plain.weight(source) == trust.weight(source)
+    assert plain.wealth(source, answers, overrides, rate) == trust.wealth(source, answers, overrides, rate)
