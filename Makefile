@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/setup.stamp
 
-.PHONY: help setup demo test lint bench lock clean
+.PHONY: help setup demo test evidence lint bench lock clean
 
 help:  ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 10
@@ -22,8 +22,11 @@ $(STAMP): requirements.lock pyproject.toml streams/embedded/kafka-jars.lock
 demo: setup  ## The whole loop on this machine; SHORT=1 for the short one
 	$(BIN)/npo demo $(if $(SHORT),--short)
 
-test: setup  ## All tests
+test: setup  ## All tests but those of `make evidence`
 	$(BIN)/python -m pytest $(ARGS)
+
+evidence: setup  ## The slow tests: what the learning rules have to reach, over 20 seeds and more
+	$(BIN)/python -m pytest tests/evidence -m evidence $(ARGS)
 
 lint: setup  ## Style, types and the dependency rule
 	$(BIN)/ruff check
