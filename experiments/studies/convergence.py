@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from agents.scoring import SCHEDULES, Array, Number, mean_update
 from experiments.pictures_of_rules_card import BLUE, GREEN, GREY, ORANGE, PURPLE, WIDE, card, name_ends
-from experiments.studies.study import Measure, Results, Study, Trial
+from experiments.studies.study import Conditions, Measure, Results, Study, Trial
 from schemas.identity import generator
 from schemas.settings import Profile
 
@@ -20,7 +20,7 @@ LOSSES = np.unique(np.geomspace(1, EPISODES, 60).astype(int))
 Step = Callable[[Number, Number, Number], Number]
 # Steps that are not offered: each differs from `harmonic` by one mistake.
 WRONG: dict[str, Step] = {"no prior": lambda _, before, weight: SCHEDULES["harmonic"](0.0, before, weight)}
-CONDITIONS = {
+CONDITIONS: Conditions = {
     "harmonic": {"step": "harmonic", "silence": 0.0},
     "harmonic, 30 % silent": {"step": "harmonic", "silence": 0.3},
     "harmonic, 60 % silent": {"step": "harmonic", "silence": 0.6},

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from agents import scoring
 from agents.scoring import PRIOR_OFFSETS, Array, Channel, Drift, Offsets
 from experiments.pictures_of_rules_card import BLUE, GREY, ORANGE, PURPLE, WIDE, card, level, name_ends
-from experiments.studies.study import Measure, Results, Study, Trial
+from experiments.studies.study import Conditions, Measure, Results, Study, Trial
 from schemas.identity import generator
 from schemas.settings import Profile
 
@@ -17,7 +17,7 @@ GOOD, BAD = (99.0, 1.0), (1.0, 19.0)
 FLIPPED = 0.01
 CHANNEL = Channel(1 - FLIPPED, 1 - FLIPPED)
 SHOWN = np.unique(np.geomspace(1, AFTER, 50).astype(int)) - 1
-CONDITIONS = {
+CONDITIONS: Conditions = {
     "CUSUM, past of 1,000": {"rule": "cusum", "past": 1000},
     "CUSUM, past of 100": {"rule": "cusum", "past": 100},
     "no forgetting, past of 1,000": {"rule": "none", "past": 1000},

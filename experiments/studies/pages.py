@@ -130,12 +130,13 @@ def plain(value: float) -> str:
 
 
 def index(directory: Path) -> str:
-    """Return the index: the headline of each study whose numbers the folder holds."""
+    """Return the index: the headline of each study of whose conditions and measures of today the folder holds the numbers."""
     lines = []
     for name in STUDIES:
-        if not (directory / f"{name}.json").exists():
+        try:
+            results = read(name, directory)
+        except StudyError:
             continue
-        results = read(name, directory)
         headline = load(name).words(results)[0]
         lines.append(f"| [{name}]({name}.md) | {headline} | {len(results.seeds)} |")
     return "\n".join(

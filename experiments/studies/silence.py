@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from agents.deciding.learning import NEUTRAL_TARGET, target_of
 from agents.scoring import SCHEDULES, Array, mean_update
 from experiments.pictures_of_rules_card import BLUE, GREY, ORANGE, PURPLE, WIDE, card, level, name_ends
-from experiments.studies.study import Measure, Results, Study, Trial
+from experiments.studies.study import Conditions, Measure, Results, Study, Trial
 from schemas.events import Answer
 from schemas.identity import generator
 from schemas.settings import Profile
@@ -17,7 +17,7 @@ NEUTRAL, ERROR = 0.1, 0.02
 KINDS = (Answer.OVERRIDE, Answer.LIKE, Answer.NEUTRAL, "skipped")
 SHARES = (0.0, 0.3, 0.6)
 SHOWN = np.unique(np.geomspace(1, DECISIONS, 60).astype(int)) - 1
-CONDITIONS = {
+CONDITIONS: Conditions = {
     **{f"ignore, {share:.0%} skipped": {"rule": "ignore", "skipped": share, "target": 0.3} for share in SHARES},
     **{f"pull λ = .3, {share:.0%} skipped": {"rule": "pull", "skipped": share, "target": 0.3} for share in SHARES},
     "pull λ = .2, 60% skipped": {"rule": "pull", "skipped": 0.6, "target": 0.2},

@@ -15,6 +15,7 @@ OVERRIDES, RECALL = "overrides_", "recall"
 COVERAGE = 0.95
 DIGITS = 6  # significant ones that are kept of every number
 
+Conditions = dict[str, dict[str, Any]]
 Trial = dict[str, float | list[float]]
 
 
