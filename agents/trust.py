@@ -1,4 +1,4 @@
-"""Trust in sources of answers: two coins a source, learned online by EM, and the budget that follows from them.
+"""Trust in sources of answers: two coins a source, learned online by EM, the budget that follows, and the sum that accuses a source.
 
 Element by element over floats or arrays of one shape.
 """
@@ -14,6 +14,11 @@ ROSTER_PRIOR = 0.8
 UNKNOWN_PRIOR = 0.53
 OUTCOME_WEIGHT = 5.0
 FULL_TRUST = 0.6  # the J from which on a source has weight 1
+QUARANTINE_BOUND = 8.0
+QUARANTINE_DRIFT = 0.25  # disagreement beyond the expected that an answer may have and still count for its source
+EXPECTED_LEAST = 0.08  # disagreement that is always expected
+VOICES = 3  # how many others an answer is held against
+VOICES_LEAST = 2  # one against one tells that they disagree, not who errs
 
 
 class Coins(NamedTuple):
@@ -80,3 +85,54 @@ def wealth(source: Channel, answers: Number, overrides: Number, rate: float) -> 
         rate: r, the declared override rate.
     """
     return weight(source) * (answers * (1 - source.alpha + source.youden * rate) - overrides)
+
+
+class Voices(NamedTuple):
+    """Answers of others in a class, shape (..., voices): z_i, the like-rate l_i that was predicted of each, and its weight w_i."""
+
+    liked: Number
+    predicted: Number
+    weight: Number
+
+
+def mean_error(trusted: Number, erring: Number) -> Number:
+    """Return the mean error of the trusted answers: sum of w n (1 - (alpha + beta) / 2) over sum of w n, from one roster prior on.
+
+    Args:
+        trusted: sum over sources of w n, see `standing`.
+        erring: sum over sources of w n times the error.
+    """
+    pseudo = 2 * PSEUDO_COUNT
+    return (erring + pseudo * (1 - ROSTER_PRIOR)) / (trusted + pseudo)
+
+
+def standing(coins: Coins) -> tuple[Number, Number]:
+    """Return what one source adds to the trusted mean error: its weight times its counted answers, and that times its error."""
+    source = channel(coins)
+    trusted = weight(source) * np.maximum(coins.wanted + coins.unwanted - 2 * PSEUDO_COUNT, 0.0)
+    return trusted[()], (trusted * (1 - (source.alpha + source.beta) / 2))[()]
+
+
+def disagree(statistic: Number, liked: Number, others: Voices, wanted: Number, error: Number) -> Number:
+    """Return the sum that accuses a source, after one more answer of its own, held against the last answers of others in its class.
+
+    Args:
+        statistic: s before the answer; above `QUARANTINE_BOUND` the source is to be quarantined.
+        liked: z, its answer, shape (...).
+        others: shape (..., voices); a voice of weight 0 says nothing.
+        wanted: q = R before the answer.
+        error: the mean error of the trusted sources, see `mean_error`.
+
+    s <- max(0, s + min(1, sum w)(x - .25)), x the weighted mean of |z_i - z| - max(.08, qe (1 - l_i) + (1 - qe) l_i) and
+    qe = e + (1 - 2e) q the like-rate of an honest source: what such a one would differ by anyway is no disagreement. Where fewer than
+    two others have weight, s stays.
+    Source: Page's CUSUM over pairs of sources, DESIGN section 7.
+    """
+    likes = (error + (1 - 2 * np.asarray(error)) * wanted)[..., np.newaxis]
+    expected = np.maximum(EXPECTED_LEAST, likes * (1 - others.predicted) + (1 - likes) * others.predicted)
+    against = np.abs(others.liked - np.asarray(liked)[..., np.newaxis]) - expected
+    total = np.sum(others.weight, axis=-1)
+    excess = np.sum(others.weight * against, axis=-1) / np.where(total > 0, total, 1.0)
+    moved = np.maximum(0.0, statistic + np.minimum(1.0, total) * (excess - QUARANTINE_DRIFT))
+    told: Number = np.where(np.sum(others.weight > 0, axis=-1) >= VOICES_LEAST, moved, statistic)[()]
+    return told

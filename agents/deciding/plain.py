@@ -3,10 +3,11 @@
 A revocation hears every kept answer of a scope again, one after the other, since what a source is trusted depends on all before.
 """
 
+from collections.abc import Sequence
 from math import exp, log
 
 from agents.alignment import KNOWN, MISSES, OVERRIDES, SURFACED
-from agents.deciding.rows import ClassRow, SourceRow
+from agents.deciding.rows import ClassRow, Recent, SourceRow
 from agents.scoring import (
     CAP_FREE,
     CAP_SHARE,
@@ -19,7 +20,7 @@ from agents.scoring import (
     Channel,
 )
 from agents.thresholds import ARMS
-from agents.trust import FULL_TRUST
+from agents.trust import EXPECTED_LEAST, FULL_TRUST, PSEUDO_COUNT, QUARANTINE_DRIFT, VOICES_LEAST, Coins
 
 Table = list[list[int]]  # the counts behind the threshold table: one list an arm, columns as in `agents.alignment`
 
@@ -99,6 +100,27 @@ def weight(source: Channel) -> float:
 def wealth(source: Channel, answers: int, overrides: int, rate: float) -> float:
     """Return what a source adds to the trusted budget, as `trust.wealth`."""
     return weight(source) * (answers * (1 - float(source.alpha) + float(source.youden) * rate) - overrides)
+
+
+def standing(coins: Coins) -> tuple[float, float]:
+    """Return what a source adds to the trusted mean error, as `trust.standing`."""
+    likes, wanted, overrides, unwanted = (float(count) for count in coins)
+    source = Channel(likes / wanted, overrides / unwanted)
+    trusted = weight(source) * max(0.0, wanted + unwanted - 2 * PSEUDO_COUNT)
+    return trusted, trusted * (1 - float(source.alpha + source.beta) / 2)
+
+
+def disagree(statistic: float, liked: float, others: Sequence[Recent], wanted: float, error: float) -> float:
+    """Return the sum that accuses a source, after its answer z, as `trust.disagree`."""
+    if sum(other.weight > 0 for other in others) < VOICES_LEAST:
+        return statistic
+    total = sum(other.weight for other in others)
+    likes = error + (1 - 2 * error) * wanted
+    excess = 0.0
+    for other in others:
+        expected = likes * (1 - other.predicted) + (1 - likes) * other.predicted
+        excess += other.weight * (abs(other.liked - liked) - max(EXPECTED_LEAST, expected))
+    return max(0.0, statistic + min(1.0, total) * (excess / total - QUARANTINE_DRIFT))
 
 
 def _sigmoid(logit: float) -> float:

@@ -1,0 +1,93 @@
+"""Quarantine: a source that says otherwise than the others, again and again, is silenced without waiting for a person.
+
+When a decision closes, each like and override on it that may teach is held against the latest answers of the three others who spoke
+last in the class, before it moves anything (`agents.trust.disagree`). The answer with which a source's sum passes the bound is the
+first that counts for nothing; the source is in the scope's quarantine as by command, and only a command lets it out, with a sum of 0.
+
+A class remembers one answer a source, of the last `REMEMBERED` sources: however loud one is, it is one voice. A source without trust
+is none. Late answers are neither accused nor held against others: they move no score, and who comes late has seen what the
+others said. Nor are outcomes. Sources that share a row (beyond `SOURCES_MAX`) are one voice together and are not accused.
+
+A revocation takes the source's voice out of every class and sets its sum to 0; the sums of the others, and quarantines, stay as they
+happened.
+"""
+
+from agents import scoring, trust
+from agents.deciding import budget, plain
+from agents.deciding.rows import ClassRow, DecisionRow, Recent, SourceRow
+from agents.deciding.turn import OTHERS, Turn, coins_of
+
+ALARM = "source_quarantined"
+REMEMBERED = 8
+
+
+def watch(turn: Turn, row: ClassRow, decision: DecisionRow, name: str, wanted: float, *, liked: bool) -> None:
+    """Hold an answer that is about to be applied against those of others; put its source in quarantine, or remember what it says.
+
+    Args:
+        turn: the decision's.
+        row: its class.
+        decision: what was answered.
+        name: of the source.
+        wanted: q, the class's R before the answer.
+        liked: z.
+    """
+    if not turn.settings.profile.trust or turn.quarantined(name):
+        return
+    source = turn.source(name)
+    known_as = OTHERS if turn.state.find(SourceRow, turn.scope, name) is None else name
+    if known_as == name:
+        others = others_of(turn, row, name)
+        error = float(trust.mean_error(turn.row.trusted, turn.row.erring))
+        source.disagreement = plain.disagree(source.disagreement, float(liked), others, wanted, error)
+        if source.disagreement > trust.QUARANTINE_BOUND:
+            silence(turn, row, decision, name, source)
+            return
+    channel = turn.channel(source)
+    forget(row, known_as)
+    if (weight := plain.weight(channel)) > 0:
+        row.recent.append(Recent(known_as, liked, float(scoring.predicted_like(channel, wanted)), weight))
+        del row.recent[:-REMEMBERED]
+
+
+def others_of(turn: Turn, row: ClassRow, name: str) -> list[Recent]:
+    """Return the latest answers of the three others who spoke last in a class and are not in quarantine, the latest first."""
+    others = [each for each in reversed(row.recent) if each.source != name and not turn.quarantined(each.source)]
+    return others[: trust.VOICES]
+
+
+def silence(turn: Turn, row: ClassRow, decision: DecisionRow, name: str, source: SourceRow) -> None:
+    """Put a source in its scope's quarantine, let budget and trusted mean error follow, and say so with the numbers."""
+    turn.row.quarantined = [*turn.row.quarantined, name]
+    budget.rebook(turn, name, source)
+    weigh(turn, name, source)
+    against = ", ".join(f"{each.source} {'like' if each.liked else 'override'}" for each in others_of(turn, row, name))
+    detail = (
+        f"{name}: disagreement {source.disagreement:.2f} passed {trust.QUARANTINE_BOUND:g} with the answer to decision {decision.id} of "
+        f"class {decision.scenario_class} (others last: {against}), {source.answered} answers, {source.overridden} overrides, "
+        f"weight {plain.weight(turn.channel(source)):.2f} until now; it counts for nothing until `release`"
+    )
+    turn.alarm(ALARM, raised=True, detail=detail)
+
+
+def weigh(turn: Turn, name: str, source: SourceRow) -> None:
+    """Replace what a source adds to the scope's trusted mean error by what it adds as of now: nothing in quarantine."""
+    trusted, erring = (0.0, 0.0) if turn.quarantined(name) else plain.standing(coins_of(source))
+    turn.row.trusted += trusted - source.trusted
+    turn.row.erring += erring - source.erring
+    source.trusted, source.erring = trusted, erring
+
+
+def acquit(turn: Turn, name: str, source: SourceRow) -> None:
+    """Start a source's sum anew; with the last source that was silenced by its sum the alarm is taken back."""
+    accused, source.disagreement = source.disagreement > trust.QUARANTINE_BOUND, 0.0
+    if not accused:
+        return
+    others = [turn.state.find(SourceRow, turn.scope, other) for other in turn.row.quarantined]
+    if not any(other is not None and other.disagreement > trust.QUARANTINE_BOUND for other in others):
+        turn.alarm(ALARM, raised=False, detail=f"{name} was released or revoked; no source is silenced by its disagreement any more")
+
+
+def forget(row: ClassRow, name: str) -> None:
+    """Drop a source's voice from a class."""
+    row.recent = [each for each in row.recent if each.source != name]
