@@ -141,8 +141,18 @@ def window_of(costs: Array, number: int, in_force: int, deviation: float = 0.0) 
     )
 
 
-def trial(
-    seed: int, profile: Profile, *, drift: Drifts, monitor: str, price: float = 100.0, windows: int = 80, **sets: float
+def trial(  # noqa: PLR0913  # what a condition of a study sets
+    seed: int,
+    profile: Profile,
+    *,
+    drift: Drifts,
+    monitor: str,
+    price: float = 100.0,
+    windows: int = 80,
+    noise: float = 0.0,
+    noise_known: bool = False,
+    lag: int = 0,
+    **sets: float,
 ) -> dict[str, float]:
     """Run one monitor over one stream of windows, through the project's own rules, and say what it came to.
 
@@ -155,38 +165,54 @@ def trial(
         monitor: by name.
         price: of a deployment.
         windows: how many.
+        noise: standard deviation of what is added to each model's cost over a window as it is told.
+        noise_known: whether the deviation that is told takes it in.
+        lag: windows after which a window is told, and a challenger fitted on it.
         sets: other fields of the profile: `loss_bound`, `retraining_period_windows`.
 
     Returns:
-        `over_hindsight` (true excess cost and prices over those of the cheapest schedule), `cost`, `cost_best`, `retrainings`, `delay`
+        `over_hindsight`, true excess cost and prices over those of the cheapest schedule, NaN without drift, where those can be next to
+        nothing; `prices_above_never`, how many prices dearer than never retraining; `cost`, `cost_best`, `retrainings`, `delay`
         (windows) and `fidelity` against oracle G.
     """
     profile = replace(profile, monitor=monitor, retraining_price=price, **sets)
     costs = Costs(profile.override_cost, profile.miss_cost, profile.threshold)
-    stream, best = world(seed, drift, windows, costs), ideal(seed, drift, windows, costs, price)
+    stream, best = noisy(world(seed, drift, windows, costs), noise, seed, known=noise_known), ideal(seed, drift, windows, costs, price)
     evidence, taught, before, in_force, last, cost = Evidence(), Learned(), None, 0, 0, 0.0
     told: list[Window] = []
     commanded: list[int] = []
     for number in range(windows):
         cost += stream.true[number, in_force]
-        window = window_of(stream.told, number, in_force, float(stream.deviation[number, in_force]))
+        seen = number - lag
+        if seen < 0:
+            continue
+        window = window_of(stream.told, seen, in_force, float(stream.deviation[seen, in_force]))
         if monitor == "learned":
             taught = learned.teach(taught, [*told, window], profile)
-        sight = sight_of(seed, stream, number, in_force, last)._replace(past=told)
+        sight = sight_of(seed, stream, seen, in_force, last)._replace(past=told)
         weighed = rules.weigh(evidence, before, window, sight, profile, taught)
         told.append(window)
         evidence, taught, before = weighed.evidence, weighed.learned, window
-        if weighed.passes and number > in_force and number < windows - 1:
+        if weighed.passes and seen > in_force and number < windows - 1:
             commanded.append(number)
-            cost, in_force, last = cost + price, number, number
+            cost, in_force, last = cost + price, seen, seen
     return {
-        "over_hindsight": cost / best.cost,
+        "over_hindsight": cost / best.cost if drift != "none" else np.nan,
+        "prices_above_never": (cost - float(stream.true[:, 0].sum())) / price,
         "cost": cost,
         "cost_best": best.cost,
         "retrainings": float(len(commanded)),
         "delay": float(np.nan if not best.deployed else hindsight.delay(best.deployed, commanded, windows - 1) or 0.0),
         "fidelity": hindsight.fidelity(range(windows), commanded, best.deployed),
     }
+
+
+def noisy(stream: World, noise: float, seed: int, *, known: bool) -> World:
+    """Return a stream with normal noise on all that is told of costs, each model's its own, and on shares overridden in proportion."""
+    added = noise * generator(seed, "monitors", "noise").standard_normal(stream.told.shape)
+    overridden = np.clip(stream.overridden + added / SCENARIOS, 0.0, 1.0)
+    deviation = np.sqrt(stream.deviation**2 + 2 * noise**2) if known else stream.deviation
+    return stream._replace(told=stream.told + added, deviation=deviation, overridden=overridden)
 
 
 def sight_of(seed: int, stream: World, number: int, in_force: int, last: int) -> Sight:

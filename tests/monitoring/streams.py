@@ -11,7 +11,6 @@ from agents.monitoring.monitor import monitor
 from agents.monitoring.rows import Behaviour, Window
 from agents.thresholds import ARMS
 from schemas.alignment import (
-    BudgetState,
     ChallengerWindow,
     LossWindow,
     OffPolicy,
@@ -22,6 +21,7 @@ from schemas.alignment import (
     ThresholdTable,
     TrustSummary,
 )
+from schemas.events import BudgetState
 from schemas.identity import derived_name
 from schemas.settings import Settings
 from tests.deciding.logs import START_MS, settings_with
@@ -119,7 +119,9 @@ def thresholds(window: int, best: float | None = None) -> Entry:
 def trust(window: int, weight: float = 1.0) -> Entry:
     """What the decider says of its sources at a window's end, last of all."""
     source = SourceTrust("ana", 0.9, 0.9, weight, 40, 4)
-    return "alignment", TrustSummary(derived_name(SCOPE, "trust", window), SCOPE, at(window), window, (source,), BudgetState(1.0, 1.0, 0), {})
+    return "alignment", TrustSummary(
+        derived_name(SCOPE, "trust", window), SCOPE, at(window), window, (source,), BudgetState(1.0, 1.0, 0), {}
+    )
 
 
 class Folded(Folding):

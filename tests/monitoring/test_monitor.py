@@ -201,7 +201,7 @@ def test_a_command_that_a_person_gave_is_not_ours() -> None:
 
 
 def test_the_papers_rule() -> None:
-    """`threshold` commands where a window's own loss passes the bound, whatever a challenger costs, once a result and the cooldown allow."""
+    """`threshold` commands where a window's own loss passes the bound, whatever a challenger costs, once result and cooldown allow."""
     losses = [0.1, 0.3, 0.31, 0.5, 0.5, 0.5, None]
     log = [entry for window, paper in enumerate(losses) for entry in (loss(window, paper), challenger(window, 50, 90), result(window))]
     folded = Folded(LOSS).run(log)
