@@ -84,9 +84,7 @@ def draw_monitor() -> tuple[Figure, str]:
         places, [decision.price for decision in run.decisions], color=GREY, linewidth=1, linestyle=(0, (4, 3)), drawstyle="steps-mid"
     )
     statistic.set_yscale("symlog", linthresh=price)
-    statistic.set(
-        title="statistic s against the price (dashed); above the price: a command", xlabel="window", ylim=(-2, 2e4), xlim=(-1, 25)
-    )
+    statistic.set(title="statistic s and the price (dashed), which it has to pass", xlabel="window", ylim=(-2, 2e4), xlim=(-1, 25))
     statistic.set_yticks([0, 10, 20, 100, 1000], ["0", "10", "20", "100", "1,000"])
     statistic.set_xticks(range(0, len(places), 5))
     refused = [window for window in told.commanded if window not in told.deployed]
