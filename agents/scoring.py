@@ -12,6 +12,7 @@ from scipy.special import expit, logit
 
 Array = NDArray[np.float64]
 Number = float | Array
+Schedule = Callable[[Number, Number, Number], Number]
 
 PRIOR_DEVIATION = 2.0  # sigma_b
 PRIOR_INFORMATION = 1 / PRIOR_DEVIATION**2
@@ -202,7 +203,7 @@ def constant(prior_weight: Number, weight_so_far: Number, weight: Number) -> Num
 
 # Steps of the `mean` score by name: eta in [0, 1] of n0, of the weight of the answers before, and of w, this answer's; N is with it.
 # eta is 0 where w is. Source: arXiv:2507.21131 section 4.3; `power` and `constant` for study.
-SCHEDULES: dict[str, Callable[[Number, Number, Number], Number]] = {"harmonic": harmonic, "power": power, "constant": constant}
+SCHEDULES: dict[str, Schedule] = {"harmonic": harmonic, "power": power, "constant": constant}
 
 
 def mean_update(before: Number, target: Number, eta: Number) -> Number:

@@ -84,7 +84,8 @@ def weighted_mean(estimates: Array, weights: Array) -> Array:
 
 def equal_mean(estimates: Array, weights: Array) -> Array:
     """Return the mean over the teams that have answered, each alike."""
-    return weighted_mean(estimates, (np.asarray(weights) > 0).astype(np.float64))
+    values, heard = _checked(estimates, weights)
+    return weighted_mean(values, (heard > 0).astype(np.float64))
 
 
 def minimax(estimates: Array, weights: Array) -> Array:

@@ -269,3 +269,59 @@ def test_confidence_stays_inside_the_unit_interval() -> None:
     assert np.all((confidence > 0) & (confidence < 1))
     assert confidence[2] == expit(0.0)
     assert scoring.confidence(float(logit(0.8)), 0.0) == pytest.approx(0.8)
+
+
+schedules = pytest.mark.parametrize("schedule", scoring.SCHEDULES.values(), ids=scoring.SCHEDULES)
+
+
+@schedules
+@given(st.floats(0.01, 50), st.floats(0, 1e5), st.floats(0, 2), shares, st.sampled_from([0.0, 0.3, 0.5, 1.0]))
+def test_a_step_goes_toward_the_target(
+    schedule: scoring.Schedule, prior: float, so_far: float, weight: float, before: float, target: float
+) -> None:
+    """Every step is in [0, 1] and grows with the weight; M goes toward y, never past it, and an answer of no weight moves nothing."""
+    eta = schedule(prior, so_far, weight)
+    after = scoring.mean_update(before, target, eta)
+    assert 0 <= eta <= 1
+    assert min(before, target) - 1e-12 <= after <= max(before, target) + 1e-12
+    assert scoring.mean_update(before, target, schedule(prior, so_far, 0.0)) == before
+    assert schedule(prior, so_far, weight / 2) <= eta
+
+
+@given(st.floats(0.01, 50), shares, st.lists(st.tuples(st.floats(0, 2), st.floats(0, 1)), max_size=40))
+def test_the_harmonic_step_is_the_mean(prior: float, mean: float, log: list[tuple[float, float]]) -> None:
+    """Answer by answer, the harmonic recursion gives the mean of targets and prior by weight."""
+    estimate, so_far = mean, 0.0
+    for weight, target in log:
+        estimate = float(scoring.mean_update(estimate, target, scoring.harmonic(prior, so_far, weight)))
+        so_far += weight
+    weighted = sum(weight * target for weight, target in log)
+    assert estimate == pytest.approx(float(scoring.mean_misalignment(prior, mean, so_far, weighted)), abs=1e-9)
+
+
+@given(st.floats(0.01, 50), shares, st.floats(0, 1e4), shares)
+def test_a_mean_of_any_step_is_kept_as_a_sum(prior: float, mean: float, weight: float, misalignment: float) -> None:
+    """The sum that an estimate is kept as gives the estimate again."""
+    weighted = scoring.mean_weighted(prior, mean, weight, misalignment)
+    assert scoring.mean_misalignment(prior, mean, weight, weighted) == pytest.approx(misalignment, abs=1e-12)
+
+
+def test_a_constant_step_forgets_and_a_harmonic_one_does_not() -> None:
+    """After 1,000 likes, 30 overrides bring M past .9 with the constant step, past .2 with the power, to .03 with the harmonic."""
+    ends = {}
+    for name, schedule in scoring.SCHEDULES.items():
+        estimate = 0.5
+        for number in range(1030):
+            estimate = float(scoring.mean_update(estimate, float(number >= 1000), schedule(4.0, float(number), 1.0)))
+        ends[name] = estimate
+    assert ends["constant"] > 0.9
+    assert 0.2 < ends["power"] < 0.3
+    assert ends["harmonic"] == pytest.approx((2 + 30) / 1034)
+
+
+@pytest.mark.parametrize(("misaligned", "aligned"), [(0.0, 9.0), (9.0, 0.0), (-1e-17, 3.0)])
+def test_a_mean_with_nothing_left_of_one_side_still_draws(misaligned: float, aligned: float) -> None:
+    """A Beta without one of its sides is drawn from all the same: surely one way."""
+    drawn = thresholds.posterior_mean(misaligned, aligned, 0.8, np.random.default_rng(1))
+    assert drawn.passes == (aligned > misaligned)
+    assert drawn.propensity == pytest.approx(float(aligned > misaligned), abs=1e-6)

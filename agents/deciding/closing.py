@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from agents.deciding import clock, learning
+from agents.deciding import budget, clock, learning, quarantine, windows
 from agents.deciding.rows import ClassRow, DecisionRow, EntityRow, Step, StepKind
 from agents.deciding.turn import Turn, next_identity
 from agents.scoring import PERFECT
@@ -19,6 +19,7 @@ from schemas.identity import derived_name
 
 ClosedBy = Literal["answer", "silence", "outcome"]
 OUTCOMES = frozenset(Verdict)
+VERDICTS = frozenset({Answer.LIKE, Answer.OVERRIDE})
 
 
 class ClosingError(Exception):
@@ -136,19 +137,24 @@ def close_with_effect(turn: Turn, decision: DecisionRow, time_ms: int) -> None:
         learning.move_class(profile, class_row, learning.output_of(turn, decision.features), "silence", silent, PERFECT)
     if not answers:
         recommend(turn, decision, Life.EXPIRED, time_ms)
+    budget.book_decision(turn, decision)
     count_closed(turn, decision, answers)
     write_judgement(turn, decision, time_ms, "answer" if answers else "silence")
 
 
 def apply_answer(turn: Turn, class_row: ClassRow, decision: DecisionRow, answer: StandingAnswer, *, learns: bool) -> JudgedAnswer:
     """Apply one standing answer, and write down how it was heard and what it moved."""
-    source = turn.source(answer.operator)
+    source = turn.source(answer.operator, answer.team)
+    if learns and answer.kind in VERDICTS:
+        wanted = learning.confidence_of(turn.settings.profile, class_row, learning.output_of(turn, decision.features))
+        quarantine.watch(turn, class_row, decision, answer.operator, wanted, liked=answer.kind == Answer.LIKE)
     judged = learning.judge(turn, answer.operator, answer.kind, answer.time_ms, turn.channel(source), source.team or answer.team)
     if learning.is_verdict(judged.target):
         liked = answer.kind == Answer.LIKE
         class_row.likes += liked
         class_row.overrides += not liked
-        learning.book_answer(turn, answer.operator, liked=liked, budgeted=not decision.explored)
+        if budget.is_booked(turn, decision):
+            budget.book_answer(turn, answer.operator, liked=liked)
     if judged.target is None or not learns or turn.quarantined(answer.operator):
         return judged
     move = learning.learn(turn, class_row, decision, Step(StepKind.ANSWER, answer.operator, judged.target))
@@ -172,9 +178,7 @@ def count_closed(turn: Turn, decision: DecisionRow, answers: list[StandingAnswer
     heard = [answer for answer in answers if not turn.quarantined(answer.operator)]
     kinds = {Answer.LIKE, Answer.OVERRIDE}
     decided = [judged for judged in decision.judged if judged.kind in kinds and not turn.quarantined(judged.source)]
-    overriding = [judged for judged in decided if judged.kind == Answer.OVERRIDE]
-    # An even split counts as an override: the red button weighs more than a like.
-    overridden = bool(overriding) and 2 * sum(j.weight for j in overriding) >= sum(j.weight for j in decided)
+    overridden = windows.overrides(decided)
     if decided and not decision.known:
         decision.known = True
         learning.count_known(turn, decision.confidence, liked=not overridden)
@@ -184,6 +188,7 @@ def count_closed(turn: Turn, decision: DecisionRow, answers: list[StandingAnswer
         counts.skipped += not answers
         counts.answered += bool(decided)
         counts.overridden += overridden
+    windows.count_teams(turn, decided)
 
 
 def write_judgement(turn: Turn, decision: DecisionRow, time_ms: int, closed_by: ClosedBy) -> None:

@@ -3,10 +3,11 @@
 A command reaches its scope, or all scopes of the partition. `resume` undoes kill, freeze and shadow, and `release` a quarantine,
 of the same reach: a scope's own stays when that of all scopes is taken back, and the other way round. A quarantine holds by
 name, so a source can be silenced before its first answer. `revoke` is a quarantine at once, in every scope that it reaches, and a
-fold without the source that each scope makes in a turn of its own (`agents.deciding.refolding`).
+fold without the source that each scope makes in a turn of its own (`agents.deciding.refolding`). `reopen` happens once and leaves
+nothing in force: what the override budget has spent is forgotten (`agents.deciding.budget`).
 """
 
-from agents.deciding import learning, refolding
+from agents.deciding import budget, quarantine, refolding
 from agents.deciding.rows import GlobalRow, ScopeRow, ScopesRow, SourceRow
 from agents.deciding.turn import Turn
 from schemas.alignment import ModelTaken
@@ -20,6 +21,8 @@ def handle_control(turn: Turn, control: Control) -> None:
     row = turn.row if turn.scope else turn.state.get(GlobalRow)
     if control.command in ABOUT_SOURCES:
         handle_source_command(turn, row, control)
+    elif control.command == Command.REOPEN:
+        handle_reopen(turn, control)
     elif control.command == Command.RESUME:
         row.killed = row.frozen = row.shadowed = False
     elif control.command == Command.KILL:
@@ -43,13 +46,32 @@ def handle_source_command(turn: Turn, row: ScopeRow | GlobalRow, control: Contro
         row.quarantined = [name for name in row.quarantined if name != source]
     elif source not in row.quarantined:
         row.quarantined = [*row.quarantined, source]
-    names = [turn.scope] if turn.scope else turn.state.get(ScopesRow).names
-    for reached in [turn.within(name) for name in names]:
+    for reached in reached_by(turn):
         if control.command == Command.REVOKE and source not in reached.row.revoked:
             reached.row.revoked.append(source)
         known = reached.state.find(SourceRow, reached.scope, source)
         if known is not None:
-            learning.rebook(reached, source, known)
+            budget.rebook(reached, source, known)
+            quarantine.weigh(reached, source, known)
+            if control.command != Command.QUARANTINE:
+                quarantine.acquit(reached, source, known)
+
+
+def handle_reopen(turn: Turn, control: Control) -> None:
+    """Start the override budget anew in every scope that the command reaches.
+
+    Raises:
+        DecodeError: no reason.
+    """
+    if not control.reason:
+        raise DecodeError("control: reopen without a reason; say in `reason` why more may be overridden than was declared")
+    for reached in reached_by(turn):
+        budget.reopen(reached, control.by, control.reason)
+
+
+def reached_by(turn: Turn) -> list[Turn]:
+    """Return the turn in each scope that its command reaches."""
+    return [turn.within(name) for name in ([turn.scope] if turn.scope else turn.state.get(ScopesRow).names)]
 
 
 def handle_model(turn: Turn, model: Model) -> None:

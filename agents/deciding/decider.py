@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from agents import guardrails, scoring, thresholds
-from agents.deciding import clock, closing, control, learning, plain, refolding, windows
+from agents.deciding import budget, clock, closing, control, learning, plain, refolding, windows
 from agents.deciding.rows import RECENT_MAX, STATUS_OF, ClassRow, DecisionRow, EntityRow, SourceRow, Surfaced
 from agents.deciding.turn import Turn
 from agents.step import Block, Context, Result, Rows
@@ -27,7 +27,6 @@ from agents.thresholds import Selection
 from agents.turn import fold
 from schemas.codecs import HOUR_MS
 from schemas.events import (
-    BudgetState,
     ChannelState,
     ClassHistory,
     Cleared,
@@ -138,7 +137,7 @@ def rule(turn: Turn, scored: Scored, *, cooling: bool) -> Ruling:
         return Ruling(Reason.COOLDOWN, nothing)
     selection = select(turn, scored)
     reason = Reason.PASSED if selection.passes else Reason.BELOW_THRESHOLD
-    if budget_closed(turn):
+    if budget.is_closed(turn):
         explores = generator(turn.settings.seed, scored.scenario.id, "exploration").random() < thresholds.EXPLORATION
         reason = Reason.EXPLORATION if explores else Reason.BUDGET
         selection = selection._replace(propensity=thresholds.EXPLORATION)
@@ -163,27 +162,6 @@ def select(turn: Turn, scored: Scored) -> Selection:
     return thresholds.posterior(scored.model_output, class_row.offset, class_row.draw_information, profile.threshold, random)
 
 
-def budget_of(turn: Turn) -> BudgetState:
-    """Return the override budget as it stands, in overrides."""
-    start = turn.settings.profile.budget_start
-    return BudgetState(trusted=start + turn.row.earned_trusted, raw=start + turn.row.earned_raw, open=turn.row.open)
-
-
-def budget_closed(turn: Turn) -> bool:
-    """Tell whether one more open recommendation would exceed the budget; raises the alarm when that changes."""
-    kind = turn.settings.profile.budget
-    if kind == "off" or not turn.settings.learns(turn.scope):
-        return False
-    budget = budget_of(turn)
-    wealth = budget.trusted if kind == "trusted" else budget.raw
-    closed = wealth - turn.row.open < 1
-    if closed != turn.row.budget_closed:
-        turn.row.budget_closed = closed
-        detail = f"{kind} wealth {wealth:.1f}, {turn.row.open} recommendations open; 1 % is surfaced as audited exploration while closed"
-        turn.alarm("override_budget", raised=closed, detail=detail)
-    return closed
-
-
 def facts(turn: Turn, scenario: Scenario) -> dict[str, Any]:
     """Return the facts that the safety policy is declared over; rates are those of the hour before."""
     return {
@@ -206,7 +184,7 @@ def facts(turn: Turn, scenario: Scenario) -> dict[str, Any]:
             "surfaced_last_hour_entity": [past.entity for past in turn.row.surfaced].count(scenario.entity),
             "surfaced_last_hour_action": [past.action for past in turn.row.surfaced].count(scenario.action.name),
         },
-        "budget": {"trusted": budget_of(turn).trusted, "open": turn.row.open},
+        "budget": {"trusted": budget.state(turn).trusted, "open": turn.row.open},
         "control": {"killed": turn.killed(), "frozen": turn.frozen()},
     }
 
@@ -242,7 +220,7 @@ def explain(turn: Turn, scored: Scored, ruling: Ruling) -> Decision:
         features=scenario.features,
         history=ClassHistory(class_row.answers, class_row.likes, class_row.overrides, class_row.outcomes),
         verdict=scored.verdict,
-        budget=budget_of(turn),
+        budget=budget.state(turn),
         channels=channels,
         action=scenario.action,
         symptoms=scenario.symptoms,

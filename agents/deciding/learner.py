@@ -117,6 +117,7 @@ def take_late(turn: Turn, decision: DecisionRow, answer: StandingAnswer) -> None
     # An operator's word on a decision counts once, however often it is revised.
     if target is not None and is_first and turn.learns() and not turn.quarantined(answer.operator):
         class_row = learning.class_row(turn, decision.scenario_class)
+        turn.source(answer.operator, answer.team)
         learning.learn(turn, class_row, decision, Step(StepKind.LATE, answer.operator, target))
         for verdict in decision.judged:
             if verdict.kind in closing.OUTCOMES:

@@ -4,10 +4,11 @@ What teaches is a `Step`. `take` applies it, to the class first and then to trus
 keeps it with its decision's judgement, so that `agents.deciding.refolding` can take it again.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from agents import scoring, trust
-from agents.deciding import plain
+from agents import scoring, teams, trust
+from agents.deciding import budget, plain, quarantine
 from agents.deciding.rows import ClassesRow, ClassRow, DecisionRow, KeptRow, SourceRow, Step, StepKind
 from agents.deciding.turn import OTHERS, SOURCES_MAX, Turn, coins_of
 from agents.scoring import OUTCOME_CHANNEL, Channel, Drift, Offsets
@@ -84,7 +85,9 @@ def learn(turn: Turn, row: ClassRow, decision: DecisionRow, step: Step) -> Move:
     """Take a step about a decision, and keep it while the decision is among the last of its class that taught something."""
     move = take(turn, row, output_of(turn, decision.features), step)
     if step.kind != StepKind.OUTCOME:
-        rebook(turn, step.source, turn.source(step.source))
+        source = turn.source(step.source)
+        budget.rebook(turn, step.source, source)
+        quarantine.weigh(turn, step.source, source)
     turn.row.taught += 1
     step.number = turn.row.taught
     rewards = turn.settings.profile.selector == "thompson" and decision.threshold in ARMS and not decision.explored
@@ -115,7 +118,7 @@ def take(turn: Turn, row: ClassRow, output: float, step: Step) -> Move:
     wanted = confidence_of(profile, row, output)
     move = UNMOVED
     if step.kind in MOVING_CLASSES:
-        move = move_class(profile, row, output, step.source, step.target, heard)
+        move = move_class(profile, row, output, step.source, step.target, heard, source.team if source is not None else None)
         step.alpha, step.beta, step.counted = float(heard.alpha), float(heard.beta), move.counted
     if source is not None and profile.trust and is_verdict(step.target):
         coins, liked = coins_of(source), 1 - step.target
@@ -125,21 +128,47 @@ def take(turn: Turn, row: ClassRow, output: float, step: Step) -> Move:
     return move
 
 
-def move_class(profile: Profile, row: ClassRow, output: float, source: str, target: float, heard: Channel) -> Move:
+def move_class(profile: Profile, row: ClassRow, output: float, source: str, target: float, heard: Channel, team: str | None = None) -> Move:
     """Move the class by one answer, and say what came of it."""
+    share = 1.0
     if is_verdict(target):
         row.answers += 1
         name = counted_as(row, source)
         row.by_source[name] = row.by_source.get(name, 0) + 1
+        share = count_team(row, team) if profile.teams == "equal" and team is not None else 1.0
     if profile.score == "mean":
         before = confidence_of(profile, row, output)
-        weight = plain.weight(heard) if is_verdict(target) else 1.0
-        row.weight += weight
-        row.weighted += weight * target
+        weight = share * plain.weight(heard) if is_verdict(target) else 1.0
+        move_mean(profile, row, target, weight)
         return Move(confidence_of(profile, row, output) - before, row.answers, weight)
-    before, kappa = row.offset, plain.cap(sum(row.by_source.values()), row.by_source[counted_as(row, source)])
+    before, kappa = row.offset, share * plain.cap(sum(row.by_source.values()), row.by_source[counted_as(row, source)])
     plain.hear(row, 1 - target, heard, plain.confidence(output, row.offset), kappa)
     return Move(row.offset - before, row.answers, kappa)
+
+
+def move_mean(profile: Profile, row: ClassRow, target: float, weight: float) -> None:
+    """Move a class's mean by one target; plain sums under `harmonic`, so that a revocation can take an answer back exactly."""
+    if profile.step == "harmonic":
+        row.weight += weight
+        row.weighted += weight * target
+        return
+    before = float(scoring.mean_misalignment(profile.prior_weight, profile.prior_mean, row.weight, row.weighted))
+    moved = scoring.mean_update(before, target, scoring.SCHEDULES[profile.step](profile.prior_weight, row.weight, weight))
+    row.weight += weight
+    row.weighted = float(scoring.mean_weighted(profile.prior_weight, profile.prior_mean, row.weight, moved))
+
+
+def count_team(row: ClassRow, team: str) -> float:
+    """Count an answer of a team in its class, and return what kappa is multiplied by; beyond TEAMS_MAX all new teams are one."""
+    name = team_counted_as(row.by_team, team)
+    row.by_team[name] = row.by_team.get(name, 0) + 1
+    heard = [count for count in row.by_team.values() if count > 0]
+    return float(teams.share(sum(heard), len(heard), row.by_team[name]))
+
+
+def team_counted_as(counts: Mapping[str, object], team: str) -> str:
+    """Return the name under which a team is counted."""
+    return team if team in counts or len(counts) < teams.TEAMS_MAX else OTHERS
 
 
 def set_score(row: ClassRow, drift: Drift, offsets: Offsets) -> None:
@@ -148,33 +177,9 @@ def set_score(row: ClassRow, drift: Drift, offsets: Offsets) -> None:
     row.offset, row.information, row.draw_information = (float(value) for value in offsets)
 
 
-def book_answer(turn: Turn, name: str, *, liked: bool, budgeted: bool) -> None:
-    """Count one answer in the override budget, frozen or not: what was surfaced while learning stood still was surfaced.
-
-    A source in quarantine is counted in the raw budget alone.
-    """
-    if not budgeted or not turn.settings.learns(turn.scope):
-        return
-    turn.row.earned_raw += turn.settings.profile.override_rate - (not liked)
-    if not turn.quarantined(name):
-        source = turn.source(name)
-        source.answered += 1
-        source.overridden += not liked
-        rebook(turn, name, source)
-
-
 def set_coins(source: SourceRow, coins: trust.Coins) -> None:
     """Write a source's coins back into its row."""
     source.likes, source.wanted, source.overrides, source.unwanted = (float(value) for value in coins)
-
-
-def rebook(turn: Turn, name: str, source: SourceRow) -> None:
-    """Replace what a source adds to the trusted budget by what it adds as of now: nothing in quarantine."""
-    rate = turn.settings.profile.override_rate
-    heard = not turn.quarantined(name)
-    earned = plain.wealth(turn.channel(source), source.answered, source.overridden, rate) if heard else 0.0
-    turn.row.earned_trusted += earned - source.earned
-    source.earned = earned
 
 
 def count_known(turn: Turn, confidence: float, *, liked: bool) -> None:

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from agents import scoring, trust
-from agents.deciding import closing, learning
+from agents.deciding import budget, closing, learning, quarantine
 from agents.deciding.rows import ClassesRow, ClassRow, DecisionRow, KeptRow, OwedRow, ScopeRow, SourceRow, SourcesRow, Step, StepKind
 from agents.deciding.turn import OTHERS, Turn, coins_of
 from agents.scoring import PRIOR_OFFSETS, Drift, Offsets
@@ -128,15 +128,16 @@ def fold_without(turn: Turn, rows: dict[str, ClassRow], source: str) -> Folded:
     """Take a source out of scores, trust and arms: fold what is kept again without it, in the order in which the scope took it.
 
     Each class's score starts at the prior. Each kept answer is heard anew beside the model in force, through the channel that its
-    source has by then in this fold, and damped by the counts without the revoked source. Where everything is still kept (and no
-    model was taken up meanwhile) scores, coins and counts end as those of a log without it.
+    source has by then in this fold, and damped by the counts without the revoked source. Where everything is still kept (and
+    meanwhile no model was taken up and nobody was put in quarantine) scores, coins and counts end as those of a log without it.
 
     What is older than the kept judgements: scores forget it. Coins, counts by source, arms and the sums of a mean are not begun
     anew: what the kept steps had given them is taken back first, which is exact, so what older ones gave stays. Of the revoked
     source coins and counts go whole; what it gave to an older mean or arm stays.
 
-    Decisions, windows, threshold table and raw budget stay as they happened. In later revisions of kept judgements the source has
-    weight 0. A source that shares its row with others (beyond `SOURCES_MAX`) leaves the row's part of the trusted budget as it is.
+    Decisions, windows, threshold table, raw budget, quarantines and the others' sums of disagreement stay as they happened. In later
+    revisions of kept judgements the source has weight 0. A source that shares its row with others (beyond `SOURCES_MAX`) leaves the
+    row's part of the trusted budget as it is.
     """
     classes = [(row, kept) for name, row in rows.items() for kept in kept_of(turn, name, row)]
     if len(classes) > PAID_PER_RECORD:
@@ -145,13 +146,14 @@ def fold_without(turn: Turn, rows: dict[str, ClassRow], source: str) -> Folded:
         for step in kept.steps:
             take_back(turn, row, kept, step, revoked=source)
     for row in rows.values():
-        if source in row.by_source:
-            row.by_source[source] = 0
+        forget_counts(turn, row, source)
+        quarantine.forget(row, source)
         learning.set_score(row, Drift(0.0, 0.0), PRIOR_OFFSETS)
     known = turn.state.find(SourceRow, turn.scope, source)
     if known is not None:
         learning.set_coins(known, trust.prior(on_roster=source in turn.settings.catalogue.operators))
-        known.answered = known.overridden = 0
+        known.answered = known.overridden = known.booked_answered = known.booked_overridden = 0
+        known.disagreement = 0.0
     heard = [row.answers for row in rows.values()]
     answers = 0
     for _, row, output, step in remaining(turn, classes, source):
@@ -161,7 +163,8 @@ def fold_without(turn: Turn, rows: dict[str, ClassRow], source: str) -> Folded:
     for row, count in zip(rows.values(), heard, strict=True):
         row.answers = count
     for name in turn.state.get(SourcesRow, turn.scope).names:
-        learning.rebook(turn, name, turn.source(name))
+        budget.rebook(turn, name, turn.source(name))
+        quarantine.weigh(turn, name, turn.source(name))
     return Folded(len(rows), answers)
 
 
@@ -170,6 +173,7 @@ def take_back(turn: Turn, row: ClassRow, kept: KeptRow, step: Step, *, revoked: 
     says = learning.is_verdict(step.target)
     if step.kind in learning.MOVING_CLASSES and says:
         row.by_source[learning.counted_as(row, step.source)] -= 1
+        count_team(turn, row, step.source, -1)
     if step.kind in learning.MOVING_CLASSES and turn.settings.profile.score == "mean":
         row.weight -= step.counted
         row.weighted -= step.counted * step.target
@@ -179,6 +183,23 @@ def take_back(turn: Turn, row: ClassRow, kept: KeptRow, step: Step, *, revoked: 
         learning.set_coins(coins, trust.count(coins_of(coins), 1 - step.target, step.belief, amount))
     if step.kind == StepKind.ANSWER and says and kept.arm is not None and step.source == revoked:
         learning.reward_arm(turn, kept.arm, step.target, -1.0)
+
+
+def forget_counts(turn: Turn, row: ClassRow, source: str) -> None:
+    """Take all that a source has answered out of a class's counts; and a mean whose step is not `harmonic` starts at the prior."""
+    count_team(turn, row, source, -row.by_source.get(source, 0))
+    if source in row.by_source:
+        row.by_source[source] = 0
+    if turn.settings.profile.step != "harmonic":
+        row.weight = row.weighted = 0.0
+
+
+def count_team(turn: Turn, row: ClassRow, source: str, answers: int) -> None:
+    """Change the count of a source's team in a class, where it counts by team."""
+    known = turn.state.find(SourceRow, turn.scope, source)
+    if answers and known is not None and known.team is not None and row.by_team:
+        name = learning.team_counted_as(row.by_team, known.team)
+        row.by_team[name] = max(0, row.by_team.get(name, 0) + answers)
 
 
 def remaining(turn: Turn, classes: list[tuple[ClassRow, KeptRow]], revoked: str) -> list[tuple[int, ClassRow, float, Step]]:

@@ -48,8 +48,15 @@ class OwedRow(Row):
     judgements: int = 0
 
 
+class TeamCount(Struct, array_like=True):
+    """Decisions that one team has answered, and how many of them it overrode."""
+
+    answered: int = 0
+    overridden: int = 0
+
+
 class Counts(Struct):
-    """What is counted of a window, and of the whole past."""
+    """What is counted of a window, and of the whole past; `shared` decisions were answered by several teams, `conflicts` differently."""
 
     scenarios: int = 0
     surfaced: int = 0
@@ -66,6 +73,9 @@ class Counts(Struct):
     reviewed: int = 0
     missed: int = 0
     reward_minutes: float = 0.0
+    teams: dict[str, TeamCount] = msgspec.field(default_factory=dict)
+    shared: int = 0
+    conflicts: int = 0
 
 
 class Surfaced(Struct, array_like=True):
@@ -80,7 +90,8 @@ class ScopeRow(Row):
     """One scope: clock, control state, model, budget, hours in which something falls due, counts, threshold table and arms.
 
     `taught` counts the steps that have moved a class or a coin: their common order. `revoked` names the revoked sources whose
-    answers are still to be taken out of what was learned.
+    answers are still to be taken out of what was learned. `answered` and `overridden` decisions are those of the raw budget since it
+    was last started, `reopened` how often a person has started both anew.
     """
 
     kind: ClassVar[str] = "scope"
@@ -95,8 +106,12 @@ class ScopeRow(Row):
     weights: dict[str, float] = msgspec.field(default_factory=dict)
     open: int = 0
     earned_trusted: float = 0.0
-    earned_raw: float = 0.0
+    answered: int = 0
+    overridden: int = 0
+    reopened: int = 0
     budget_closed: bool = False
+    trusted: float = 0.0
+    erring: float = 0.0
     surfaced: list[Surfaced] = msgspec.field(default_factory=list)
     due_hours: list[int] = msgspec.field(default_factory=list)
     taught: int = 0
@@ -130,11 +145,11 @@ class RewardsRow(Row):
 
 
 class Recent(Struct, array_like=True):
-    """One of the last answers of a class: what the pairwise disagreement of sources is measured against."""
+    """A source's latest answer in a class, how likely it was to say like, and its weight: what the next ones are held against."""
 
     source: str
     liked: bool
-    predicted: float | None
+    predicted: float
     weight: float
 
 
@@ -154,6 +169,7 @@ class ClassRow(Row):
     weighted: float = 0.0
     answers: int = 0
     by_source: dict[str, int] = msgspec.field(default_factory=dict)
+    by_team: dict[str, int] = msgspec.field(default_factory=dict)
     likes: int = 0
     overrides: int = 0
     outcomes: int = 0
@@ -161,8 +177,16 @@ class ClassRow(Row):
     kept: int = 0
 
 
+class MeansRow(Row):
+    """One class: the means of its scenarios' features, and how many scenarios they are of."""
+
+    kind: ClassVar[str] = "means"
+    scenarios: int = 0
+    means: dict[str, float] = msgspec.field(default_factory=dict)
+
+
 class SourceRow(Row):
-    """One source of answers in one scope: its two coins, what it has answered, what it adds to the budget."""
+    """One source of answers in one scope: two coins, what it has answered, what it adds to budget and trusted mean error."""
 
     kind: ClassVar[str] = "source"
     likes: float = 0.0
@@ -172,7 +196,12 @@ class SourceRow(Row):
     answered: int = 0
     overridden: int = 0
     earned: float = 0.0
+    reopened: int = 0
+    booked_answered: int = 0
+    booked_overridden: int = 0
     disagreement: float = 0.0
+    trusted: float = 0.0
+    erring: float = 0.0
     team: str | None = None
 
 

@@ -55,18 +55,20 @@ class Turn(turn.Turn):
         del self.outputs[self.settled :]
         self.__dict__.pop("row", None)
 
-    def source(self, name: str) -> SourceRow:
+    def source(self, name: str, team: str | None = None) -> SourceRow:
         """Return a source's row; a new one starts with the roster's prior, or an unknown account's.
 
+        Its team is the roster's; `team`, what the source says of itself, is believed where there is no roster.
         Beyond SOURCES_MAX names all new ones share one row, so that made-up accounts cannot outgrow a record.
         """
         row = self.state.find(SourceRow, self.scope, name)
         if row is None and name != OTHERS and len(self.state.get(SourcesRow, self.scope).names) >= SOURCES_MAX:
             return self.source(OTHERS)
         if row is None:
-            team = self.settings.catalogue.operators.get(name)
-            likes, wanted, overrides, unwanted = (float(count) for count in prior(on_roster=team is not None))
-            row = SourceRow(likes=likes, wanted=wanted, overrides=overrides, unwanted=unwanted, team=team)
+            roster = self.settings.catalogue.operators
+            likes, wanted, overrides, unwanted = (float(count) for count in prior(on_roster=name in roster))
+            own = roster.get(name) if roster else team
+            row = SourceRow(likes=likes, wanted=wanted, overrides=overrides, unwanted=unwanted, team=own)
             self.state.put(row, self.scope, name)
             self.state.get(SourcesRow, self.scope).names.append(name)
         return row

@@ -1,11 +1,16 @@
 """What is counted of a scope, and published every window of scenarios: loss, threshold table, trust, budget."""
 
-from agents import alignment, trust
-from agents.deciding.rows import Counts, SourceRow, SourcesRow
+from collections.abc import Sequence
+
+import numpy as np
+
+from agents import alignment, teams, trust
+from agents.deciding import budget, learning
+from agents.deciding.rows import Counts, SourceRow, SourcesRow, TeamCount
 from agents.deciding.turn import Turn, coins_of
 from agents.thresholds import ARMS
-from schemas.alignment import LossWindow, SourceTrust, ThresholdRow, ThresholdTable, TrustSummary
-from schemas.events import BudgetState, Decision, Reason, Status
+from schemas.alignment import LossWindow, SourceTrust, TeamRate, TeamSummary, ThresholdRow, ThresholdTable, TrustSummary
+from schemas.events import Answer, Decision, JudgedAnswer, Reason, Status
 from schemas.identity import derived_name
 
 WHOLE_PAST = -1
@@ -16,6 +21,29 @@ def count_review(turn: Turn, *, missed: bool) -> None:
     for counts in (turn.row.current, turn.row.total):
         counts.reviewed += 1
         counts.missed += missed
+
+
+def overrides(decided: Sequence[JudgedAnswer]) -> bool:
+    """Tell whether likes and overrides come to an override, by the trust in who gave them."""
+    against = [judged.weight for judged in decided if judged.kind == Answer.OVERRIDE]
+    return bool(against) and bool(teams.overrides(sum(against), sum(judged.weight for judged in decided)))
+
+
+def count_teams(turn: Turn, decided: Sequence[JudgedAnswer]) -> None:
+    """Count the likes and overrides of a decision by the teams of their sources: what each team says, and whether they differ."""
+    said: dict[str, list[JudgedAnswer]] = {}
+    for judged in decided:
+        team = turn.source(judged.source).team
+        if team is not None:
+            said.setdefault(team, []).append(judged)
+    verdicts = {team: overrides(answers) for team, answers in said.items()}
+    for counts in (turn.row.current, turn.row.total):
+        for team, overridden in verdicts.items():
+            count = counts.teams.setdefault(learning.team_counted_as(counts.teams, team), TeamCount())
+            count.answered += 1
+            count.overridden += overridden
+        counts.shared += len(verdicts) > 1
+        counts.conflicts += len(set(verdicts.values())) > 1
 
 
 def count_decision(turn: Turn, decision: Decision) -> None:
@@ -39,6 +67,9 @@ def publish(turn: Turn) -> None:
     for window, counts in ((turn.row.window, turn.row.current), (WHOLE_PAST, turn.row.total)):
         identity = derived_name(turn.scope, "window" if window == turn.row.window else "total", turn.row.window)
         turn.emit("alignment", identity, turn.row.clock_ms, loss_window(turn, identity, window, counts))
+        if turn.row.total.teams:
+            identity = derived_name(identity, "teams")
+            turn.emit("alignment", identity, turn.row.clock_ms, team_summary(turn, identity, window, counts))
     identity = derived_name(turn.scope, "thresholds", turn.row.window)
     rows = tuple(
         ThresholdRow(threshold, surfaced, known, overrides, misses, alpha, beta)
@@ -49,10 +80,8 @@ def publish(turn: Turn) -> None:
     table = ThresholdTable(identity, turn.scope, turn.row.clock_ms, turn.row.window, turn.row.total.scenarios, rows, turn.positions)
     turn.emit("alignment", identity, turn.row.clock_ms, table)
     identity = derived_name(turn.scope, "trust", turn.row.window)
-    start = turn.settings.profile.budget_start
-    budget = BudgetState(start + turn.row.earned_trusted, start + turn.row.earned_raw, turn.row.open)
     sources = tuple(source_trust(turn, name) for name in turn.state.get(SourcesRow, turn.scope).names)
-    summary = TrustSummary(identity, turn.scope, turn.row.clock_ms, turn.row.window, sources, budget, turn.positions)
+    summary = TrustSummary(identity, turn.scope, turn.row.clock_ms, turn.row.window, sources, budget.state(turn), turn.positions)
     turn.emit("alignment", identity, turn.row.clock_ms, summary)
 
 
@@ -90,6 +119,24 @@ def loss_window(turn: Turn, identity: str, window: int, counts: Counts) -> LossW
     )
 
 
+def team_summary(turn: Turn, identity: str, window: int, counts: Counts) -> TeamSummary:
+    """Return each team's own override rate, the worst team, and how often teams differ."""
+    rates = tuple(TeamRate(team, alignment.rate(count.overridden, count.answered)) for team, count in counts.teams.items())
+    worst = teams.worst(
+        np.array([count.overridden for count in counts.teams.values()]), np.array([count.answered for count in counts.teams.values()])
+    )
+    return TeamSummary(
+        id=identity,
+        scope=turn.scope,
+        time_ms=turn.row.clock_ms,
+        window=window,
+        teams=rates,
+        worst=rates[worst].team if worst is not None else None,
+        conflict=alignment.rate(counts.conflicts, counts.shared),
+        positions=turn.positions,
+    )
+
+
 def source_trust(turn: Turn, name: str) -> SourceTrust:
     """Return what is published of one source."""
     source = turn.state.get(SourceRow, turn.scope, name)
@@ -103,4 +150,5 @@ def source_trust(turn: Turn, name: str) -> SourceTrust:
         answers=source.answered,
         overrides=source.overridden,
         quarantined=quarantined,
+        disagreement=source.disagreement,
     )

@@ -43,6 +43,11 @@ def settings_with(**profile: object) -> Settings:
     )
 
 
+def in_teams(settings: Settings, **operators: str) -> Settings:
+    """The same settings with another roster: operators by name, each with a team."""
+    return msgspec.structs.replace(settings, catalogue=msgspec.structs.replace(settings.catalogue, operators=operators))
+
+
 DEFAULT = settings_with()
 PAPER_FIELDS: dict[str, object] = {
     "score": "mean", "silence": "pull", "selector": "thompson", "trust": False, "budget": "off",
@@ -214,7 +219,7 @@ def commands(random: np.random.Generator, count: int = 8) -> list[Entry]:
         command = Command.RESUME if random.random() > 0.5 else Command(str(random.choice(list(Command))))
         scope = str(random.choice(["shop", "bank", ""])) or None
         subject = str(random.choice(["ana", "ben", "eve", "outcome:outcome", "never", ""], p=[0.3, 0.2, 0.2, 0.1, 0.1, 0.1]))
-        drawn.append(entry("control", Control(command, START_MS, "ana", scope, subject)))
+        drawn.append(entry("control", Control(command, START_MS, "ana", scope, subject, "drawn")))
     return drawn
 
 

@@ -163,7 +163,7 @@ def test_a_blocked_decision_touches_no_score_arm_or_budget() -> None:
         scope = msgspec.msgpack.decode(folded.rows[row_key(ScopeRow, name)], type=ScopeRow)
         fresh = ScopeRow()
         assert (scope.arm_likes, scope.arm_overrides, scope.table) == (fresh.arm_likes, fresh.arm_overrides, fresh.table)
-        assert (scope.open, scope.earned_trusted, scope.earned_raw) == (0, 0.0, 0.0)
+        assert (scope.open, scope.earned_trusted, scope.answered, scope.overridden) == (0, 0.0, 0, 0)
 
 
 def test_what_the_policy_cannot_judge_is_denied() -> None:

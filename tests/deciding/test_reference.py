@@ -127,8 +127,9 @@ class Reference:
             weights[kind] += source.weight()
             source.n += 1
             source.o += 1 - z
-            self.raw += RATE - (1 - z)
             source.observe(z, self.classes[name].hear(operator, 4 * log(score / 0.8), z, *source.channel()))
+        said = list(answers.values())
+        self.raw += RATE - (2 * said.count(OVERRIDE) >= len(said)) if said else 0
         self.overridden.append(OVERRIDE in answers.values() and weights[OVERRIDE] >= weights[LIKE])
 
     def tell(self, number: int) -> None:
@@ -191,7 +192,7 @@ def test_trust_and_budget_are_those_of_the_formulas() -> None:
         )
         assert (row.answered, row.overridden) == (source.n, source.o)
     scope = FOLDED.row(ScopeRow, "shop")
-    assert START_BUDGET + scope.earned_raw == pytest.approx(ours.raw, rel=1e-12)
+    assert START_BUDGET + RATE * scope.answered - scope.overridden == pytest.approx(ours.raw, rel=1e-12)
     assert START_BUDGET + scope.earned_trusted == pytest.approx(START_BUDGET + sum(s.wealth() for s in ours.sources.values()), rel=1e-12)
     assert scope.open == 0
 

@@ -12,7 +12,7 @@ from agents.state import Row, read_row, row_key
 from schemas.errors import RowError
 from schemas.identity import SEPARATOR
 from schemas.settings import Settings
-from tests.deciding.logs import DEFAULT, PAPER_FIELDS, Folded, busy_log, run, settings_with
+from tests.deciding.logs import DEFAULT, PAPER_FIELDS, Folded, busy_log, in_teams, run, settings_with
 
 SETTINGS = {
     "default": DEFAULT,
@@ -20,6 +20,9 @@ SETTINGS = {
     "mean": settings_with(score="mean"),
     "fixed": settings_with(selector="fixed", budget="raw", budget_start=2.0),
     "no_undo": settings_with(undo_window_ms=0),
+    "equal": in_teams(settings_with(teams="equal", window_scenarios=20), ana="sre", ben="storage"),
+    "no roster": in_teams(settings_with(teams="equal", score="mean", step="power")),
+    "constant": settings_with(score="mean", step="constant", silence="pull"),
 }
 
 
