@@ -54,6 +54,7 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True):
     retraining_period_windows: Annotated[int, Meta(gt=0)] = 10
     retraining: Literal["untargeted", "targeted"] = "untargeted"
     retraining_examples_max: Annotated[int, Meta(ge=0)] = 0
+    class_means: bool = True
     initial_intercept: Measurement = 4 * 0.22314355131420976
     initial_weights: dict[str, Measurement] = field(default_factory=lambda: {"log_score": 4.0})
 

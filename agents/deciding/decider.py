@@ -13,13 +13,14 @@ asked.
 """
 
 from bisect import bisect_right
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from agents import guardrails, scoring, thresholds
-from agents.deciding import budget, clock, closing, control, learning, plain, refolding, windows
+from agents.deciding import budget, clock, closing, control, learning, means, plain, refolding, windows
 from agents.deciding.rows import RECENT_MAX, STATUS_OF, ClassRow, DecisionRow, EntityRow, SourceRow, Surfaced
 from agents.deciding.turn import Turn
 from agents.step import Block, Context, Result, Rows
@@ -46,9 +47,10 @@ CHANNELS_MAX = 8  # sources that a decision names, the latest of its class
 
 
 class Scored(NamedTuple):
-    """A scenario with its class as it stands, the model's output by feature (logit), R, and the policy's verdict."""
+    """A scenario and its features with its class as it stands, the model's output by feature (logit), R, and the policy's verdict."""
 
     scenario: Scenario
+    features: dict[str, float]
     class_row: ClassRow
     contributions: dict[str, float]
     model_output: float
@@ -90,14 +92,14 @@ def handle_cleared(turn: Turn, event: Cleared) -> None:
     entity.open = {}
 
 
-def handle_scenario(turn: Turn, scenario: Scenario) -> None:
+def handle_scenario(turn: Turn, scenario: Scenario, ruling: Callable[[Turn, Scored, bool], Ruling] | None = None) -> None:
     """Decide one scenario: a decision always, a recommendation if it passes, `updated` for a repeat of an open one.
 
-    A scenario that comes a second time under its own name changes nothing.
+    A scenario that comes a second time under its own name changes nothing. `ruling` is what rules instead of `rule`.
     """
     if turn.state.find(DecisionRow, turn.scope, derived_name(scenario.id, "decision")) is not None:
         return
-    scored = score(turn, scenario)
+    scored = score(turn, scenario, means.with_means(turn, scenario))
     entity = turn.state.get(EntityRow, turn.scope, scenario.entity)
     open_name = entity.open.get(scenario.scenario_class)
     decision = turn.state.find(DecisionRow, turn.scope, open_name) if open_name is not None else None
@@ -111,21 +113,21 @@ def handle_scenario(turn: Turn, scenario: Scenario) -> None:
     recent = last_ms is not None and turn.row.clock_ms < last_ms + turn.settings.profile.cooldown_ms
     # What was withheld and has grown since is looked at again: a fault that builds up must not hide behind its beginning.
     cooling = recent and scored.confidence <= entity.last_confidence.get(scenario.scenario_class, 1.0)
-    event = explain(turn, scored, rule(turn, scored, cooling=cooling))
+    event = explain(turn, scored, ruling(turn, scored, cooling) if ruling is not None else rule(turn, scored, cooling=cooling))
     turn.emit("decision", event.id, scenario.time_ms, event)
     remember(turn, entity, scenario, event)
     windows.count_decision(turn, event)
 
 
-def score(turn: Turn, scenario: Scenario) -> Scored:
-    """Score a scenario in its class, as the class stands, and ask the safety policy."""
+def score(turn: Turn, scenario: Scenario, features: dict[str, float]) -> Scored:
+    """Score a scenario by its features in its class, as the class stands, and ask the safety policy."""
     class_row = turn.state.find(ClassRow, turn.scope, scenario.scenario_class) or learning.new_class()
-    parts = scoring.contributions(scenario.features, turn.row.weights)
+    parts = scoring.contributions(features, turn.row.weights)
     model_output = turn.row.intercept + sum(parts.values())
     confidence = learning.confidence_of(turn.settings.profile, class_row, model_output)
     del turn.row.surfaced[: bisect_right(turn.row.surfaced, turn.row.clock_ms - HOUR_MS, key=lambda past: past.time_ms)]
     verdict = guardrails.judge(compiled(turn.settings.policy), facts(turn, scenario))
-    return Scored(scenario, class_row, parts, model_output, confidence, verdict)
+    return Scored(scenario, features, class_row, parts, model_output, confidence, verdict)
 
 
 def rule(turn: Turn, scored: Scored, *, cooling: bool) -> Ruling:
@@ -217,7 +219,7 @@ def explain(turn: Turn, scored: Scored, ruling: Ruling) -> Decision:
         threshold=ruling.selection.threshold,
         propensity=ruling.selection.propensity,
         contributions=scored.contributions,
-        features=scenario.features,
+        features=scored.features,
         history=ClassHistory(class_row.answers, class_row.likes, class_row.overrides, class_row.outcomes),
         verdict=scored.verdict,
         budget=budget.state(turn),
