@@ -127,7 +127,7 @@ def run(world: World, profile: Profile, seed: int, pipeline: Pipeline | None = N
         confidence=np.array([decision.confidence for decision in decisions]),
         propensity=np.array([decision.propensity for decision in decisions]),
         threshold=np.array([decision.threshold for decision in decisions]),
-        alignment=[each.event for each in emitted if each.topic == "alignment"],  # type: ignore[misc]  # the topic's type
+        alignment=[each.event for each in emitted if each.topic == "alignment"],
         commands=[each.event for each in emitted if isinstance(each.event, RetrainingCommand)],
         results=[each.event for each in emitted if isinstance(each.event, RetrainingResult)],
     )
