@@ -21,12 +21,14 @@ from agents.training.turn import Turn as TrainingTurn
 from agents.turn import Emitted
 from schemas import codecs
 from schemas.errors import DecodeError
+from schemas.events import Action, Scenario
 from schemas.headers import trace_of
 from schemas.identity import source_name
 from schemas.settings import Settings, check
 
 R = TypeVar("R", bound=Row)
 Handler = Callable[[Any, Any], None]
+NO_ACTION = Action("none", blast_radius=0, reversible=True)
 
 
 class LiveState(State):
@@ -99,6 +101,21 @@ class Task:
             self.handlers[topic](own, each.event)
             emitted += own.outputs
         return emitted
+
+
+def scenario(name: str, scope: str, time_ms: int, scenario_class: str, features: dict[str, float], entity: str = "") -> Scenario:
+    """Return a scenario that no telemetry stands behind: what a loop of one's own needs to say of one.
+
+    Args:
+        name: its id, from which its decision's draw is seeded; one that comes twice is decided once.
+        scope: who answers for it.
+        time_ms: event time, milliseconds since 1970; it moves the scope's clock.
+        scenario_class: label under which answers are pooled.
+        features: x, by name, finite; {} for classes alone.
+        entity: what it happens at; without one each scenario has an entity of its own, so that no cooldown holds it back.
+    """
+    entity = entity or f"entity-of-{name}"
+    return Scenario(name, scope, entity, time_ms, scenario_class, 1.0, (), NO_ACTION, features, {}, time_ms, {}, [], 0, 0, ())
 
 
 class Loop:
