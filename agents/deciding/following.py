@@ -8,8 +8,7 @@ The propensity of a decision so made is the probability with which these setting
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from agents.deciding import clock, closing, control, decider, learner, refolding, windows
-from agents.deciding.rows import DecisionRow, EntityRow
+from agents.deciding import clock, closing, decider, learner, refolding
 from agents.deciding.turn import Turn
 from schemas.events import Cleared, Feedback, Heartbeat, Outcome, Reason, Scenario
 from schemas.identity import derived_name
@@ -24,38 +23,29 @@ def handlers(reasons: Mapping[str, Reason], without: str = "") -> dict[str, Call
         reasons: why each decision of the log was decided as it was, by the decision's id.
         without: operator, or source of outcomes, whose word is left out.
     """
+    usual = decider.HANDLERS | learner.HANDLERS
+
+    def as_logged(turn: Turn, scored: decider.Scored, cooling: bool) -> decider.Ruling:  # noqa: FBT001  # what a ruling is handed
+        reason = reasons.get(derived_name(scored.scenario.id, "decision"))
+        own = decider.rule(turn, scored, cooling=cooling if reason is None else reason == Reason.COOLDOWN)
+        if reason is None:
+            return own
+        selection = own.selection if own.selection.passes else own.selection._replace(threshold=NO_ARM)
+        return decider.Ruling(reason, selection)
 
     def follow(turn: Turn, event: Scenario | Cleared | Heartbeat) -> None:
         clock.advance(turn, event.time_ms, closing.close)
         if isinstance(event, Scenario):
-            follow_scenario(turn, event, reasons)
+            decider.handle_scenario(turn, event, as_logged)
         elif isinstance(event, Cleared):
             decider.handle_cleared(turn, event)
 
     def hear(turn: Turn, event: Feedback) -> None:
         if event.operator != without:
-            learner.handle_feedback(turn, event)
+            usual["feedback"](turn, event)
 
     def review(turn: Turn, event: Outcome) -> None:
         if learner.OUTCOME_PREFIX + event.source != without:
-            learner.handle_outcome(turn, event)
+            usual["outcome"](turn, event)
 
-    return refolding.guarded({
-        "scenario": follow, "control": control.handle_control, "model": control.handle_model, "feedback": hear, "outcome": review,
-    })  # fmt: skip
-
-
-def follow_scenario(turn: Turn, scenario: Scenario, reasons: Mapping[str, Reason]) -> None:
-    """Judge a scenario by the turn's settings, and let happen what happened; what the log did not decide was a repeat."""
-    name = derived_name(scenario.id, "decision")
-    reason = reasons.get(name)
-    if reason is None or turn.state.find(DecisionRow, turn.scope, name) is not None:
-        return
-    scored = decider.score(turn, scenario)
-    selection = decider.rule(turn, scored, cooling=reason == Reason.COOLDOWN).selection
-    if not selection.passes:
-        selection = selection._replace(threshold=NO_ARM)
-    event = decider.explain(turn, scored, decider.Ruling(reason, selection))
-    turn.emit("decision", event.id, scenario.time_ms, event)
-    decider.remember(turn, turn.state.get(EntityRow, turn.scope, scenario.entity), scenario, event)
-    windows.count_decision(turn, event)
+    return usual | refolding.guarded({"scenario": follow}) | {"feedback": hear, "outcome": review}
