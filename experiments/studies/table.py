@@ -10,6 +10,8 @@ STUDIES = {
     "silence": "experiments.studies.silence",
     "forgetting": "experiments.studies.forgetting",
     "reducibility": "experiments.studies.reducibility",
+    "noisy-loss": "experiments.studies.noisy_loss",
+    "delayed-loss": "experiments.studies.delayed_loss",
     "interval": "experiments.studies.interval",
 }
 
