@@ -98,12 +98,12 @@ def words(results: Results) -> list[str]:
         ),
         (
             f"Without drift the first retrains {still['challenger']:.1f} times in {WINDOWS} windows, the second"
-            f" {still['challenger, noise unknown']:.1f}, the threshold {still['threshold']:.1f}: what protects is that the monitor knows how"
-            " sure its estimate is."
+            f" {still['challenger, noise unknown']:.1f}, the threshold {still['threshold']:.1f}: what protects is that the monitor knows"
+            " how sure its estimate is."
         ),
         (
-            f"The threshold's bound is not tuned: noise makes it retrain {often[1]:.1f} times instead of {often[0]:.1f} under drift, and that"
-            " happens to be cheaper."
+            f"The threshold's bound is not tuned: noise makes it retrain {often[1]:.1f} times instead of {often[0]:.1f} under drift, and"
+            " that happens to be cheaper."
         ),
     ]
 

@@ -143,8 +143,8 @@ def index(directory: Path) -> str:
         (
             "# Results of the simulated studies",
             "",
-            "All of it is simulated: no operator of flesh and blood has answered anything here. Each page has the question, a picture, a",
-            "table with mean, standard deviation and 95 % interval over seeds, what was simulated, and the command that makes it.",
+            "All of it is simulated: nobody has answered anything here. Each page has the question, a picture, a table with mean, standard",
+            "deviation and 95 % interval over seeds, what was simulated, and the command that makes it.",
             "",
             "| study | what it shows | seeds |",
             "|---|---|--:|",

@@ -12,6 +12,7 @@ STUDIES = {
     "reducibility": "experiments.studies.reducibility",
     "noisy-loss": "experiments.studies.noisy_loss",
     "delayed-loss": "experiments.studies.delayed_loss",
+    "teams": "experiments.studies.teams",
     "interval": "experiments.studies.interval",
 }
 
