@@ -53,7 +53,7 @@ class World(Struct, frozen=True, kw_only=True):
     name: str
     scenarios: int = 45_000
     scopes: int = 1
-    classes: int = 200
+    classes: int = 60
     zipf: float = 0.8
     good: tuple[float, float] = (99.0, 1.0)
     good_share: float = 0.55

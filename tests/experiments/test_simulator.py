@@ -25,7 +25,7 @@ def near(share: float, expected: float, count: int) -> bool:
 @cache
 def drawn() -> tuple[Truth, Replies]:
     """Return a large world's scenarios and what would be said of them."""
-    world = World(name="large", scenarios=200_000)
+    world = World(name="large", scenarios=200_000, classes=200)
     known = truth(world, 3)
     return known, replies(world.people, 3, world.name, known.classes, known.wanted, world.delay, world.outcomes)
 
