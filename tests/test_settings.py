@@ -25,7 +25,7 @@ def test_default_profile_is_the_codes() -> None:
 
 
 def test_paper_profile_is_the_papers() -> None:
-    """Paper: mean (n0 4, m0 .5), thompson, lambda pull .3, no budget or trust, retraining on the loss; the rest is as in the default."""
+    """Paper: mean (n0 4, m0 .5), thompson, lambda pull .3, no budget, trust or class means; the rest is as in the default."""
     papers = {
         "name": "paper",
         "score": "mean",
@@ -34,6 +34,7 @@ def test_paper_profile_is_the_papers() -> None:
         "trust": False,
         "budget": "off",
         "monitor": "threshold",
+        "class_means": False,
     }
     paper = read_yaml(PAPER, Profile)
     assert paper == msgspec.structs.replace(Profile(name="default"), **papers)

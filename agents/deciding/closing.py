@@ -195,7 +195,7 @@ def write_judgement(turn: Turn, decision: DecisionRow, time_ms: int, closed_by: 
     """Write the judgement of a decision as it stands."""
     decision.revision += 1
     known = [(judged.weight, judged.target) for judged in decision.judged if judged.target is not None]
-    weight = sum(weight for weight, _ in known)
+    weight = sum((weight for weight, _ in known), start=0.0)
     event = Judgement(
         decision=decision.id,
         revision=decision.revision,

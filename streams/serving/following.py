@@ -7,7 +7,7 @@ from aiokafka import ConsumerRecord, TopicPartition
 
 from schemas import codecs, topics
 from schemas.errors import DecodeError
-from schemas.events import ABOUT_SOURCES
+from schemas.events import ABOUT_SOURCES, Command
 from schemas.headers import find
 from schemas.identity import SEPARATOR, partition_of
 from schemas.settings import Deployment
@@ -57,6 +57,8 @@ def why_refused(topic: str, event: Any, record: ConsumerRecord, partitions: int)
     about = event.subject if topic == topics.CONTROL.name and event.command in ABOUT_SOURCES else None
     if about == "":
         return "no source that it is about"
+    if topic == topics.CONTROL.name and event.command is Command.REOPEN and not event.reason:
+        return "no reason"
     if SEPARATOR in (event.scope or "") or SEPARATOR in (about or ""):
         return "a name with the control character U+001F"
     if event.scope is not None and partition_of(event.scope.encode(), partitions) != record.partition:
