@@ -18,16 +18,19 @@ from hypothesis import strategies as st
 from schemas import codecs
 from schemas.alignment import (
     Alarm,
+    BudgetReopened,
     ChallengerWindow,
     Fidelity,
     LossWindow,
     MonitorDecision,
     RetrainingCommand,
     RetrainingResult,
+    TeamSummary,
     ThresholdTable,
     TrustSummary,
 )
 from schemas.events import Answer, Control, Decision, Judgement, Life, Model, Recommendation, StandingAnswer, Status
+from schemas.headers import rfc3339
 from schemas.identity import partition_of
 from streams.cli import main
 from streams.explaining.words import printable
@@ -83,7 +86,7 @@ def life(name: str, scope: str, state: Life, answers: tuple[StandingAnswer, ...]
 
 
 def second_loop(scope: str, name: str, windows: int = 8) -> list[Event]:
-    """Windows, trust, monitor, an adopted and a refused retraining, a rollback and an alarm of a scope; `name` stands where text can."""
+    """A scope with all that the alignment topic tells, retrainings adopted, refused and rolled back; `name` stands where text can."""
     events: list[Event] = []
     for window in range(windows):
         loss = None if window == 1 else 0.5 - 0.3 * (window > 4)
@@ -94,11 +97,16 @@ def second_loop(scope: str, name: str, windows: int = 8) -> list[Event]:
             ("alignment", example("alignment/window", LossWindow, scope=scope, window=-1, id=f"p{window}")),
             ("alignment", example("alignment/thresholds", ThresholdTable, scope=scope, window=window)),
             ("alignment", msgspec.structs.replace(trust, sources=sources)),
+            ("alignment", example("alignment/teams", TeamSummary, scope=scope, window=window)),
             ("alignment", example("alignment/challenger", ChallengerWindow, scope=scope, window=window)),
             ("alignment", example("alignment/monitor-waits", MonitorDecision, scope=scope, window=window, statistic=3.0 * window)),
         ]
+    said = example("alignment/teams", TeamSummary).teams
+    teams = tuple(msgspec.structs.replace(each, team=f"{name}{each.team}") for each in said)
     return [
         *events,
+        ("alignment", example("alignment/teams", TeamSummary, scope=scope, window=-1, worst=f"{name}storage", teams=teams)),
+        ("alignment", example("alignment/budget-reopened", BudgetReopened, scope=scope, by=name or "ben", reason=name)),
         ("alignment", example("alignment/fidelity", Fidelity, scope=scope)),
         ("alignment", example("alignment/alarm", Alarm, scope=scope, name=f"{name}budget", detail=name)),
         ("retraining-command", example("retraining-command/challenger", RetrainingCommand, scope=scope, window=3, by=name)),
@@ -244,7 +252,7 @@ def test_page_needs_nothing_else(tmp_path: Path) -> None:
     assert len(identities) == len(set(identities))
     targets = [target for _, each in reader.elements for name in ("href", "xlink:href") if (target := each.get(name))]
     assert {target.removeprefix("#") for target in targets} <= set(identities)
-    assert len([tag for tag, _ in reader.elements if tag == "svg"]) == 7
+    assert len([tag for tag, _ in reader.elements if tag == "svg"]) == 8
 
 
 def test_same_log_gives_the_same_bytes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -307,6 +315,26 @@ def test_each_retraining_is_told_with_what_it_brought(tmp_path: Path) -> None:
     windows = run.scopes["web"].windows
     assert mean_loss([windows[1]]) is None
     assert mean_loss([windows[1], windows[4], windows[5]]) == pytest.approx(0.35)
+
+
+def test_what_people_say_and_do_is_told(tmp_path: Path) -> None:
+    """Each team's rate, which overrides most, conflict, a source's disagreement, and who has reopened the budget and why."""
+    run = retrained_run(tmp_path)
+    text = "".join(Reader(page(run)).text)
+    assert "storageoverrides most1145.5\N{NO-BREAK SPACE}%" in text
+    assert "they differ in 22.2\N{NO-BREAK SPACE}%" in text
+    assert "ben reopened the override budget, which was closed: from 0.7 by trust and -4.2 by every override to 150.0 and 150.0" in text
+    last = run.scopes["web"].trust[-1]
+    assert all(f"{each.weight:.2f}{each.disagreement:.1f}" in text for each in last.sources)
+    assert "The monitor challenger looked at 8 windows" in text
+
+
+def test_windows_are_named_by_when_they_ended(tmp_path: Path) -> None:
+    """Below a window's number stands the day and time of its end."""
+    run = retrained_run(tmp_path)
+    ends = run.scopes["web"].ends_ms
+    assert sorted(ends) == list(range(8))
+    assert f"{rfc3339(ends[2])[5:16].replace('T', ' ')}</" in page(run)
 
 
 def test_what_is_left_over_is_named_in_the_summary(tmp_path: Path) -> None:

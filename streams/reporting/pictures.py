@@ -5,8 +5,9 @@ No text from outside goes into a picture: its legend is the page's.
 
 import io
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import matplotlib as mpl
@@ -15,6 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
+from schemas.alignment import Rate, TeamSummary
+from schemas.headers import rfc3339
 from streams.reporting.run import ScopeRun
 
 # Each stands for a variable of the page's style sheet, so that one picture fits light and dark.
@@ -22,6 +25,7 @@ INK, GRID = "#010101", "#010102"
 SERIES = ("#010111", "#010112", "#010113", "#010114", "#010115", "#010116")
 VARIABLES = {INK: "ink", GRID: "grid", **{colour: f"series-{number}" for number, colour in enumerate(SERIES, 1)}}
 WIDTH_IN, HEIGHT_IN = 5.2, 2.4
+TICKS_MAX = 5
 MARKED_MAX = 60  # windows up to which each one is a dot too
 STYLE: Any = {
     "axes.axisbelow": True,
@@ -63,13 +67,17 @@ class Line(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A picture: a title, what a reader should know, the unit of its values, and its lines; nothing to show without lines."""
+    """A picture: a title, what a reader should know, the unit of its values, and its lines; nothing to show without lines.
+
+    `adopted` are the windows in which a model was adopted, `ends_ms` when windows ended.
+    """
 
     title: str
     caption: str
     unit: str
     lines: Sequence[Line]
     adopted: Sequence[int] = ()
+    ends_ms: Mapping[int, int] = MappingProxyType({})
 
 
 def loss(scope: ScopeRun) -> Picture:
@@ -117,6 +125,22 @@ def trust(scope: ScopeRun) -> Picture:
     return Picture("Trust by source", caption, "weight", lines)
 
 
+def teams(scope: ScopeRun) -> Picture:
+    """How often each team overrides."""
+    names = [each.team for each in scope.teams_past.teams][: len(SERIES)] if scope.teams_past is not None else []
+    lines = [
+        Line(name, [(summary.window, 100 * rate.events / rate.trials) for summary in scope.teams for rate in rates_of(summary, name)])
+        for name in names
+    ]
+    return Picture("Overrides by team", "Of the decisions that the team has answered.", "overridden, %", lines)
+
+
+def rates_of(summary: TeamSummary, team: str) -> list[Rate]:
+    """Return a team's rate of one window, none where it has answered nothing."""
+    rates = [each.override_given_answered for each in summary.teams if each.team == team]
+    return [rate for rate in rates if rate.trials]
+
+
 def budget(scope: ScopeRun) -> Picture:
     """The override budget, and what open recommendations hold of it."""
     kinds: tuple[tuple[str, Style, str], ...] = (
@@ -131,21 +155,25 @@ def budget(scope: ScopeRun) -> Picture:
 
 
 def statistic(scope: ScopeRun) -> Picture:
-    """The meta-monitor's statistic against its price."""
-    lines = [
-        Line("statistic", [(each.window, each.statistic) for each in scope.monitor]),
-        Line("price of a deployment", [(each.window, each.price) for each in scope.monitor], "dashed"),
-    ]
-    caption = "A retraining is commanded when the statistic passes the price."
-    return Picture("Meta-monitor", caption, "statistic", lines if scope.monitor else [], adopted(scope))
+    """The meta-monitor's statistic, against the price where it is held against that."""
+    monitor = scope.monitor[-1].monitor if scope.monitor else ""
+    lines = [Line("statistic", [(each.window, each.statistic) for each in scope.monitor])]
+    if monitor in PRICED:
+        lines.append(Line("price of a deployment", [(each.window, each.price) for each in scope.monitor], "dashed"))
+    title = f"Meta-monitor {monitor}"
+    return Picture(title, MONITORS.get(monitor, ""), "statistic", lines if scope.monitor else [], adopted(scope))
 
 
 def challengers(scope: ScopeRun) -> Picture:
     """What the model in force and its challenger cost."""
+    known = [(each.window, each.cost_challenger, each.deviation) for each in scope.challengers if each.cost_challenger is not None]
     lines = [
         Line("in force", [(each.window, each.cost_in_force) for each in scope.challengers]),
         Line(
-            "challenger", [(each.window, each.cost_challenger) for each in scope.challengers if each.cost_challenger is not None], "dashed"
+            "challenger, and the deviation of the difference",
+            [(window, cost) for window, cost, _ in known],
+            "dashed",
+            [(window, cost - (deviation or 0.0), cost + (deviation or 0.0)) for window, cost, deviation in known],
         ),
     ]
     caption = "Each with its own offsets, on judgements that neither had seen."
@@ -154,8 +182,19 @@ def challengers(scope: ScopeRun) -> Picture:
     )
 
 
+MONITORS = {
+    "challenger": "What challengers would have saved, added up: a retraining is commanded when that passes the price, and chance.",
+    "learned": "What challengers would have saved, added up: a logistic that hindsight teaches says when that is enough.",
+    "threshold": "The window's mean target y: a retraining is commanded when it passes the bound on the loss.",
+    "periodic": "Windows since the last command: a retraining is commanded when they are as many as declared.",
+    "random": "A draw: a retraining is commanded when it is below the declared share.",
+    "always": "A retraining is commanded at every window's end.",
+    "never": "No retraining is ever commanded.",
+}
+PRICED = {"challenger", "learned"}
 COURSE: tuple[Callable[[ScopeRun], Picture], ...] = (loss, overrides, reward)
 SOURCES: tuple[Callable[[ScopeRun], Picture], ...] = (trust, budget)
+TEAMS: tuple[Callable[[ScopeRun], Picture], ...] = (teams,)
 SECOND_LOOP: tuple[Callable[[ScopeRun], Picture], ...] = (statistic, challengers)
 
 
@@ -184,13 +223,20 @@ def draw(picture: Picture, name: str) -> str:
             draw_line(axes, line, colour)
         for window in picture.adopted:
             axes.axvline(window, color=INK, linewidth=1, linestyle=DASHES["dotted"])
-        axes.set_xlabel("window")
+        axes.set_xlabel("window, and when it ended (UTC)" if picture.ends_ms else "window")
         axes.set_ylabel(picture.unit)
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(TICKS_MAX, integer=True))
+        axes.xaxis.set_major_formatter(lambda window, _: tick(window, picture.ends_ms))
         written = io.StringIO()
         figure.savefig(written, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     return inline(written.getvalue(), name)
+
+
+def tick(window: float, ends_ms: Mapping[int, int]) -> str:
+    """Name a window by its number and, where that is known, the day and time of its end."""
+    ended = ends_ms.get(round(window))
+    return f"{window:.0f}" if ended is None else f"{window:.0f}\n{rfc3339(ended)[5:16].replace('T', ' ')}"
 
 
 def draw_line(axes: Axes, line: Line, colour: str) -> None:
@@ -216,6 +262,7 @@ def inline(svg: str, name: str) -> str:
     return svg.strip()
 
 
-def drawn(pictures: Iterable[Picture]) -> list[Picture]:
-    """Return the pictures that have something to show."""
+def drawn(scope: ScopeRun, kinds: Sequence[Callable[[ScopeRun], Picture]]) -> list[Picture]:
+    """Return the pictures of a scope that have something to show."""
+    pictures = (kind(scope)._replace(ends_ms=scope.ends_ms) for kind in kinds)
     return [picture for picture in pictures if picture.lines]

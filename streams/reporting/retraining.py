@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from schemas.alignment import LossWindow, OffPolicy, RetrainingCommand, RetrainingResult
+from schemas.alignment import Fidelity, LossWindow, OffPolicy, RetrainingCommand, RetrainingResult
+from schemas.settings import Profile
 from streams.reporting import pictures
 from streams.reporting.figures import figures
 from streams.reporting.markup import Markup, element, joined, note, paragraph, table
-from streams.reporting.run import ScopeRun
+from streams.reporting.run import Run, ScopeRun
 from streams.reporting.sentences import NONE, counted, decimal, share, utc
 from streams.serving.brought import Brought, brought
 from streams.serving.tally import ADOPTED
@@ -24,17 +25,29 @@ WHY = {
 }
 
 
-def second_loop(scope: ScopeRun, number: int) -> Markup:
+def second_loop(run: Run, scope: ScopeRun, number: int) -> Markup:
     """Return what the meta-monitor did, what came of each retraining, and how that compares with hindsight."""
     head = element("h3", "Retraining")
-    shown = pictures.drawn(draw(scope) for draw in pictures.SECOND_LOOP)
+    shown = pictures.drawn(scope, pictures.SECOND_LOOP)
     if not (scope.commands or scope.results or scope.models or shown):
         return joined([head, paragraph("No retraining was commanded, and no monitor's decision is in the log.")])
     parts = [head]
     if scope.monitor:
         waited = Counter(each.action.value for each in scope.monitor)
         parts.append(
-            paragraph(f"The monitor looked at {counted(len(scope.monitor), 'window')} and commanded {waited['retrain']} retrainings.")
+            paragraph(
+                f"The monitor {scope.monitor[-1].monitor} looked at {counted(len(scope.monitor), 'window')} and commanded "
+                f"{counted(waited['retrain'], 'retraining')}. At the last it said: {scope.monitor[-1].reason}."
+            )
+        )
+    if scope.challengers:
+        compared = scope.challengers[-1]
+        parts.append(
+            paragraph(
+                f"In the last window compared, {counted(compared.judged, 'decision')} told the costs ({compared.surfaced:,} surfaced, "
+                f"{compared.withheld:,} withheld). The next challenger was fitted on {counted(compared.examples, 'judgement')}"
+                f"{chosen(run.settings.profile)}."
+            )
         )
     if scope.fidelity:
         last = scope.fidelity[-1]
@@ -43,7 +56,7 @@ def second_loop(scope: ScopeRun, number: int) -> Markup:
                 f"Against hindsight over the last {counted(last.windows, 'window')}: fidelity F is {share(last.fidelity)}, the share of "
                 f"their ends at which the monitor acted as the best schedule does, one window more or less; "
                 f"loss and prices came to {last.cost:,.1f}, those of the best schedule to {last.cost_best:,.1f}: "
-                f"{last.cost - last.cost_best:,.1f} more."
+                f"{last.cost - last.cost_best:,.1f} more.{late(last)}"
             )
         )
     unasked = [result for command, result in scope.results.items() if command not in scope.commands]
@@ -74,6 +87,21 @@ def second_loop(scope: ScopeRun, number: int) -> Markup:
             table(("model", "origin", "by", "when", "answers folded again"), models, texts=4),
         ]
     return joined([*parts, figures(shown, f"s{number}-loop")])
+
+
+def chosen(profile: Profile) -> str:
+    """Say which judgements a challenger may be fitted on, where there may be only so many."""
+    if not profile.retraining_examples_max:
+        return ""
+    first = ", those overridden or cleared of a quarantine first" if profile.retraining == "targeted" else ""
+    return f" of at most {profile.retraining_examples_max:,} ({profile.retraining}{first})"
+
+
+def late(measured: Fidelity) -> str:
+    """Say how long after the best schedule the monitor deployed."""
+    if measured.delay_windows is None:
+        return " The best schedule deploys nothing."
+    return f" It deployed {measured.delay_windows:.1f} windows after the best schedule, on average."
 
 
 def retraining(scope: ScopeRun, command: RetrainingCommand | None, result: RetrainingResult | None, since: Brought | None) -> Markup:
@@ -110,7 +138,8 @@ def evaluated(evaluation: OffPolicy | None) -> str:
     return (
         f"Off-policy over {counted(evaluation.judged, 'decision')} (effective sample size {evaluation.effective_sample_size:.0f}): "
         f"cost per scenario {evaluation.cost_in_force:.3f} in force, {evaluation.cost_challenger:.3f} challenger, "
-        f"difference {evaluation.difference:.3f} ± {evaluation.standard_error:.3f}."
+        f"difference {evaluation.difference:.3f} ± {evaluation.standard_error:.3f}. "
+        f"The two differ on {counted(evaluation.differing, 'judged decision')}; none stands for {share(evaluation.unsupported)} of all."
     )
 
 

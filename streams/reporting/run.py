@@ -11,6 +11,7 @@ from scipy.special import expit, logit
 from schemas import codecs, topics
 from schemas.alignment import (
     Alarm,
+    BudgetReopened,
     ChallengerWindow,
     Fidelity,
     LossWindow,
@@ -19,6 +20,7 @@ from schemas.alignment import (
     RetrainingCommand,
     RetrainingResult,
     SourceRevoked,
+    TeamSummary,
     ThresholdTable,
     TrustSummary,
 )
@@ -36,6 +38,8 @@ TOLD = (topics.JUDGEMENT, topics.RETRAINING_COMMAND, topics.RETRAINING_RESULT, t
 # Events of which a scope keeps all, and the list that they go to.
 LISTED: dict[type, str] = {
     TrustSummary: "trust",
+    TeamSummary: "teams",
+    BudgetReopened: "reopened",
     ChallengerWindow: "challengers",
     MonitorDecision: "monitor",
     Fidelity: "fidelity",
@@ -85,6 +89,7 @@ class ScopeRun:
         first_ms: When the first decision was made, None without any.
         windows: Alignment loss by window.
         past: Alignment loss over the whole past, as last published.
+        teams_past: What teams say over the whole past, as last published.
         thresholds: The threshold table as last published.
         classes: By name.
     """
@@ -95,8 +100,11 @@ class ScopeRun:
     first_ms: int | None = None
     windows: dict[int, LossWindow] = field(default_factory=dict)
     past: LossWindow | None = None
+    teams_past: TeamSummary | None = None
     thresholds: ThresholdTable | None = None
     trust: list[TrustSummary] = field(default_factory=list)
+    teams: list[TeamSummary] = field(default_factory=list)
+    reopened: list[BudgetReopened] = field(default_factory=list)
     challengers: list[ChallengerWindow] = field(default_factory=list)
     monitor: list[MonitorDecision] = field(default_factory=list)
     fidelity: list[Fidelity] = field(default_factory=list)
@@ -120,6 +128,8 @@ class ScopeRun:
                 self.past = event
             case LossWindow():
                 self.windows[event.window] = event
+            case TeamSummary(window=window) if window == WHOLE_PAST:
+                self.teams_past = event
             case ThresholdTable():
                 self.thresholds = event
             case RetrainingCommand():
@@ -133,6 +143,11 @@ class ScopeRun:
     def adopted(self) -> list[RetrainingResult]:
         """Retrainings that brought a model into force."""
         return [result for result in self.results.values() if result.status == ADOPTED]
+
+    @property
+    def ends_ms(self) -> dict[int, int]:
+        """When each window ended."""
+        return {each.window: each.time_ms for each in (*self.trust, *self.windows.values())}
 
     @property
     def raised(self) -> list[Alarm]:

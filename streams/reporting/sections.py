@@ -1,12 +1,14 @@
 """The sections of the page about one scope, each from its numbers; one without any says so."""
 
+from agents.trust import QUARANTINE_BOUND
+from schemas.alignment import TeamRate
 from schemas.events import Status
 from streams.reporting import pictures
 from streams.reporting.figures import figures
 from streams.reporting.markup import Markup, element, joined, note, paragraph, table
 from streams.reporting.retraining import second_loop
 from streams.reporting.run import Run, ScopeRun
-from streams.reporting.sentences import counted, decimal, interval, share, utc
+from streams.reporting.sentences import counted, decimal, interval, rate, share, utc
 from streams.serving.tally import ANSWERED, OVERRIDDEN, SKIPPED
 
 CLASSES_MAX = 10
@@ -33,7 +35,8 @@ def scope_section(run: Run, name: str, number: int) -> Markup:
         course(scope, number),
         thresholds(run, scope),
         sources(scope, number),
-        second_loop(scope, number),
+        teams(scope, number),
+        second_loop(run, scope, number),
         alarms(scope),
         classes(scope, run.settings.profile.score),
         class_="scope",
@@ -79,8 +82,9 @@ def answers(scope: ScopeRun) -> Markup:
         + ", ".join(f"{share(rate)} {of}" for of, rate in zip(DENOMINATORS, tally.override_rates.values(), strict=True))
         + "."
     )
+    each = note("Each operator's answer counts here; shares count a decision once, overridden where at least half of its answers say so.")
     nothing = "" if any(tally.answers[kind] for kind in ("override", "like", "neutral")) else "Nobody answered anything. "
-    return joined([head, paragraph(nothing, said), table(("answer", "answers"), counts)])
+    return joined([head, paragraph(nothing, said), table(("answer", "answers"), counts), each])
 
 
 DENOMINATORS = ("of the surfaced", "of the answered", "of all scenarios")
@@ -93,13 +97,18 @@ def course(scope: ScopeRun, number: int) -> Markup:
         return joined([head, paragraph("No window has ended yet, so there is no alignment loss.")])
     past = scope.past
     said = [f"Over the whole run the alignment loss per scenario is {interval(past)}."] if past is not None else []
+    if past is not None:
+        said.append(
+            f" It is made of overrides among the answered, {rate(past.override_given_answered)}, and of incidents among the withheld of "
+            f"which an outcome tells, {rate(past.miss_given_outcome)}."
+        )
     if past is not None and past.paper_loss is not None:
         said.append(
             f" The mean target y is {past.paper_loss:.2f}, of which silence and neutral answers alone make {past.paper_loss_floor:.2f}."
         )
     if past is not None and past.reward_minutes:
         said.append(f" Outcomes tell of {past.reward_minutes:,.0f} minutes saved.")
-    return joined([head, paragraph(*said), figures(pictures.drawn(draw(scope) for draw in pictures.COURSE), f"s{number}-course")])
+    return joined([head, paragraph(*said), figures(pictures.drawn(scope, pictures.COURSE), f"s{number}-course")])
 
 
 def thresholds(run: Run, scope: ScopeRun) -> Markup:
@@ -116,7 +125,8 @@ def thresholds(run: Run, scope: ScopeRun) -> Markup:
             f"At {row.threshold}{', the one in use' if row.threshold == used else ''}: "
             f"{row.surfaced:,} of {found.scenarios:,} scenarios surfaced ({share(row.surfaced, found.scenarios)}); "
             f"of {counted(row.known, 'of these', 'of these')} it is known whether they were wanted, and {row.overrides:,} were not "
-            f"({share(row.overrides, row.known)}); {counted(row.misses, 'wanted one', 'wanted ones')} would have been withheld.",
+            f"({share(row.overrides, row.known)}); {counted(row.misses, 'wanted one', 'wanted ones')} would have been withheld; "
+            f"Thompson's posterior Beta({row.alpha:.4g}, {row.beta:.4g}).",
         )
         for row in found.rows
     ]
@@ -139,10 +149,11 @@ def sources(scope: ScopeRun, number: int) -> Markup:
             decimal(each.alpha, 2),
             decimal(each.beta, 2),
             decimal(each.weight, 2),
+            decimal(each.disagreement, 1),
         )
         for each in sorted(last.sources, key=lambda each: (-each.answers, each.source))
     ]
-    columns = ("source", "", "answers", "overrides", "P(like | wanted)", "P(override | unwanted)", "weight")
+    columns = ("source", "", "answers", "overrides", "P(like | wanted)", "P(override | unwanted)", "weight", "disagreement")
     nobody = [] if rows else [paragraph("Nobody has answered yet.")]
     revoked = [
         paragraph(f"{utc(each.time_ms)}: {each.source} was revoked; {counted(each.classes, 'class', 'classes')} were folded again.")
@@ -150,8 +161,42 @@ def sources(scope: ScopeRun, number: int) -> Markup:
     ]
     left = f"{last.budget.trusted:.1f} counting sources by their trust, {last.budget.raw:.1f} counting every override"
     budget = f"The override budget stood at {left}."
-    shown = figures(pictures.drawn(draw(scope) for draw in pictures.SOURCES), f"s{number}-trust")
-    return joined([head, table(columns, rows, texts=2), *nobody, *revoked, paragraph(budget), shown])
+    shown = figures(pictures.drawn(scope, pictures.SOURCES), f"s{number}-trust")
+    above = note(f"A source whose disagreement with others passes {QUARANTINE_BOUND:g} is put in quarantine: it counts for nothing.")
+    return joined([head, table(columns, rows, texts=2), above, *nobody, *revoked, paragraph(budget), *reopenings(scope), shown])
+
+
+def reopenings(scope: ScopeRun) -> list[Markup]:
+    """Return who has started the override budget anew, and why."""
+    return [
+        paragraph(
+            f"{utc(each.time_ms)}: {each.by} reopened the override budget, which was {'closed' if each.closed else 'still open'}: "
+            f"from {each.before.trusted:.1f} by trust and {each.before.raw:.1f} by every override "
+            f"to {each.after.trusted:.1f} and {each.after.raw:.1f}. Reason: {each.reason}"
+        )
+        for each in scope.reopened
+    ]
+
+
+def teams(scope: ScopeRun, number: int) -> Markup:
+    """Return what each team says, which overrides most, and how often they differ; nothing where no team is known."""
+    past = scope.teams_past
+    if past is None:
+        return Markup("")
+    rows = [
+        (each.team, "overrides most" if each.team == past.worst else "", f"{each.override_given_answered.trials:,}", *parts(each))
+        for each in past.teams
+    ]
+    said = f"Of the decisions that two teams or more have answered they differ in {rate(past.conflict)}."
+    columns = ("team", "", "decisions answered", "overridden", "with its interval")
+    shown = figures(pictures.drawn(scope, pictures.TEAMS), f"s{number}-teams")
+    return joined([element("h3", "Teams"), table(columns, rows, texts=2), paragraph(said), shown])
+
+
+def parts(each: TeamRate) -> tuple[str, str]:
+    """Return a team's rate and its interval."""
+    found = each.override_given_answered
+    return share(found.events, found.trials), f"{share(found.low)} to {share(found.high)}"
 
 
 def alarms(scope: ScopeRun) -> Markup:

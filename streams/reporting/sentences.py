@@ -1,6 +1,6 @@
 """A run in five sentences, and numbers as words."""
 
-from schemas.alignment import LossWindow
+from schemas.alignment import LossWindow, Rate
 from schemas.headers import rfc3339
 from streams.reporting.run import Run, ScopeRun
 from streams.serving.force import ALL_SCOPES
@@ -36,6 +36,12 @@ def interval(window: LossWindow | None) -> str:
         return "not known"
     middle = "" if window.loss is None else f"{window.loss:.2f} "
     return f"{middle}({window.loss_low:.2f} to {window.loss_high:.2f})"
+
+
+def rate(found: Rate) -> str:
+    """Write a rate with its interval and how many it is of."""
+    of = f"{found.events:,} of {found.trials:,}"
+    return f"{share(found.events, found.trials)} ({share(found.low)} to {share(found.high)}; {of})" if found.trials else of
 
 
 def some(names: list[str]) -> str:

@@ -54,17 +54,15 @@ def why_refused(topic: str, event: Any, record: ConsumerRecord, partitions: int)
     """Say why the tasks that read an event refuse it, or None; only of what people write: what tasks write is in its place."""
     if topic not in KEYED_BY_PEOPLE:
         return None
-    about = event.subject if topic == topics.CONTROL.name and event.command in ABOUT_SOURCES else None
-    if about == "":
-        return "no source that it is about"
-    if topic == topics.CONTROL.name and event.command is Command.REOPEN and not event.reason:
-        return "no reason"
+    commanded = topic == topics.CONTROL.name
+    about = event.subject if commanded and event.command in ABOUT_SOURCES else None
+    if about == "" or (commanded and event.command is Command.REOPEN and not event.reason):
+        return "no source that it is about" if about == "" else "no reason"
     if SEPARATOR in (event.scope or "") or SEPARATOR in (about or ""):
         return "a name with the control character U+001F"
     if event.scope is not None and partition_of(event.scope.encode(), partitions) != record.partition:
         return "another partition than its scope's"
     # A command takes effect where it stands: it is not its key that says its scope, and its clock does not matter.
-    commanded = topic == topics.CONTROL.name
     if not commanded and (record.key or b"").decode(errors="replace") != event.scope:
         return "a key that is not its scope"
     return "a time over an hour ahead" if not commanded and event.time_ms - record.timestamp > codecs.HOUR_MS else None
