@@ -4,7 +4,7 @@ import numpy as np
 
 from agents.training import offpolicy
 from agents.training.offpolicy import Logged, Scored
-from agents.training.rows import Candidate, CommandsRow
+from agents.training.rows import Candidate, CommandsRow, ExampleRow
 from agents.training.turn import Turn
 from schemas.alignment import OffPolicy, RetrainingCommand, RetrainingResult
 from schemas.events import Model
@@ -61,43 +61,46 @@ def carry_out(turn: Turn, command: RetrainingCommand) -> None:
 
 
 def offer(turn: Turn, command: RetrainingCommand) -> tuple[Candidate | None, OffPolicy | None]:
-    """Return the newest challenger that the evidence can judge, and what it says; where it can judge none, the one it tells most of.
+    """Return the newest challenger that was compared, and what the evidence says of its line; without evidence the newest of all.
 
-    What is put in force is what was compared: a challenger on decisions whose target came after it was fitted.
+    The line is, for each decision, the newest challenger that had been fitted before its target came: each has learned from all that
+    the one before it had, and was compared on what it had not. So what is put in force has been compared itself, in the last
+    window at least, and evidence adds up over windows although a challenger is fitted at the end of each.
     """
-    fitted = [model for model in reversed(turn.models) if model.id == derived_name(turn.scope, "model", model.window)]
-    fitted = [model for model in fitted if model.id != turn.row.in_force]
-    judged: list[tuple[Candidate, OffPolicy]] = []
-    for model in fitted:
-        evaluation = evaluate(turn, command, model)
-        if evaluation is not None:
-            judged.append((model, evaluation))
-            if evaluation.effective_sample_size >= SAMPLE_SIZE_LEAST:
-                return model, evaluation
-    if judged:
-        return max(judged, key=lambda each: each[1].effective_sample_size)
-    return (fitted[0] if fitted else None), None
-
-
-def evaluate(turn: Turn, command: RetrainingCommand, challenger: Candidate) -> OffPolicy | None:
-    """Hold a challenger and the model in force against each other on the decisions of the evidence that neither had learned from.
-
-    None where there is none.
-    """
-    first, last, in_force = max(command.evidence_from, challenger.window + 1), command.evidence_to, turn.row.in_force
-    both = {in_force, challenger.id}
-    judged = (example for example in turn.examples() if example.scored and example.weight > 0 and first <= example.window <= last)
-    told = [example for example in judged if both <= example.confidences.keys()]
+    in_force = turn.row.in_force
+    line = [model for model in turn.models if model.id == derived_name(turn.scope, "model", model.window) and model.id != in_force]
+    told = [(example, challenger) for example in judged(turn, command) if (challenger := newest_of(line, example, in_force)) is not None]
     if not told:
+        return (line[-1] if line else None), None
+    newest = max((challenger for _, challenger in told), key=lambda model: model.window)
+    return newest, evaluate(turn, command, told)
+
+
+def judged(turn: Turn, command: RetrainingCommand) -> list[ExampleRow]:
+    """Return the decisions by score of the evidence whose target somebody trusted has told."""
+    windows = range(command.evidence_from, command.evidence_to + 1)
+    return [example for example in turn.examples() if example.scored and example.weight > 0 and example.window in windows]
+
+
+def newest_of(line: list[Candidate], example: ExampleRow, in_force: str) -> Candidate | None:
+    """Return the newest challenger that a decision was compared under, beside the model in force, before its target was learned."""
+    if in_force not in example.confidences:
         return None
-    held = [turn.examples_of(window) for window in turn.row.held if first <= window <= last]
+    earlier = (model for model in reversed(line) if model.window < example.window and model.id in example.confidences)
+    return next(earlier, None)
+
+
+def evaluate(turn: Turn, command: RetrainingCommand, told: list[tuple[ExampleRow, Candidate]]) -> OffPolicy:
+    """Hold the line of challengers and the model in force against each other on judged decisions."""
+    held = [turn.examples_of(window) for window in turn.row.held if command.evidence_from <= window <= command.evidence_to]
+    examples = [example for example, _ in told]
     logged = Logged(
-        surfaced=np.array([float(example.surfaced) for example in told]),
-        propensity=np.array([example.propensity for example in told]),
-        target=np.array([example.target for example in told], dtype=float),
-        weight=np.array([min(1.0, example.weight) for example in told]),
-        in_force=np.array([example.confidences[in_force] for example in told]),
-        challenger=np.array([example.confidences[challenger.id] for example in told]),
+        surfaced=np.array([float(example.surfaced) for example in examples]),
+        propensity=np.array([example.propensity for example in examples]),
+        target=np.array([example.target for example in examples], dtype=float),
+        weight=np.array([min(1.0, example.weight) for example in examples]),
+        in_force=np.array([example.confidences[turn.row.in_force] for example in examples]),
+        challenger=np.array([example.confidences[challenger.id] for example, challenger in told]),
     )
     scored = Scored(sum(window.surfaced for window in held), sum(window.withheld for window in held))
     profile = turn.settings.profile
