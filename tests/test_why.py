@@ -148,6 +148,28 @@ def test_score_adds_up(profile: dict[str, object], kind: str) -> None:
     assert kinds == {"logit"} or kind == "mean"
 
 
+def test_class_means_stand_beside_their_features() -> None:
+    """A feature and its class's mean are one row or name: both values, what the mean adds, and the sum of what they add."""
+    features = {"log_score": 1.25, "class:log_score": 0.9, "share_high": 0.5, "class:share_high": 0.4, "hour": 3.0, "class:hour": 2.0}
+    added = {"log_score": 4.0, "class:log_score": -1.5, "class:share_high": 0.25}
+    event = decided("passed", features=features, contributions=added, model_output=3.0, offset=0.0, confidence=0.9525741268224334)
+    told = printed(explain(event))
+    assert "log_score 1.25 (class mean 0.9, which adds -1.500) +2.500" in told
+    assert "share_high 0.5 (class mean 0.4, which adds +0.250) +0.250" in told
+    assert "without weight in this model: hour 3 (class mean 2)" in told
+    assert "class:" not in told
+
+
+def test_who_was_in_quarantine_is_told() -> None:
+    """An answer that counted for nothing although its source knows something is told as one in quarantine; one of a poor source is not."""
+    first: Judgement = example("judgement/answer", Judgement)
+    silenced = replace(first.answers[0], alpha=0.9, beta=0.8, weight=0.0, team="storage")
+    for answer, expected in ((silenced, True), (replace(silenced, beta=0.1), False), (replace(silenced, weight=0.5), False)):
+        told = printed(explain(decided("passed"), judgements=[replace(first, answers=(answer,))]))
+        assert ("(in quarantine)" in told) == expected
+        assert "storage" in told
+
+
 def test_life_is_told_moment_by_moment() -> None:
     """Who answered what and why, who took it back, what came late; nothing twice."""
     opened: Recommendation = example("recommendation/opened", Recommendation)

@@ -10,8 +10,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from schemas.events import Status
+from agents.deciding.means import PREFIX
+from agents.scoring import Channel
+from agents.trust import weight
+from schemas.events import JudgedAnswer, Status
 from streams.explaining import Explanation, words
+from streams.explaining.explanation import Score
 from streams.explaining.finding import explain_logged, explain_running
 from streams.home import connect
 
@@ -121,8 +125,7 @@ def spark(values: list[float | None]) -> str:
 def scored(told: Explanation) -> RenderableType:
     """Return how the confidence came about."""
     score = told.score
-    parts = [(each.feature, "" if each.value is None else f"{each.value:.4g}", f"{each.contribution:+.3f}") for each in score.contributions]
-    model = [("intercept of the model", "", f"{score.intercept:+.3f}"), *parts]
+    model = [("intercept of the model", "", f"{score.intercept:+.3f}"), *weighted(score)]
     if score.kind == "mean":
         note = Text(f"Confidence {score.confidence:.3f} is one minus the running mean of the class's answers; features are not in it.")
         return Group(note, table("not used: model", "value", "logit", rows=model))
@@ -132,11 +135,35 @@ def scored(told: Explanation) -> RenderableType:
     return table("part", "value", "logit", rows=[*model, offset, whole])
 
 
+def weighted(score: Score) -> list[tuple[str, str, str]]:
+    """Return a row for each feature that the model weighs, or its class's mean: the logit is what both add together."""
+    added = {each.feature: each.contribution for each in score.contributions}
+    rows = []
+    for name in dict.fromkeys(map(own, added)):
+        mean = added.get(PREFIX + name)
+        note = "" if mean is None else f", which adds {mean:+.3f}"
+        rows.append((name, valued(score, name, note), f"{added.get(name, 0.0) + (mean or 0.0):+.3f}"))
+    return rows
+
+
 def unweighted(told: Explanation) -> Iterable[RenderableType]:
-    """Give the features that the model does not weigh."""
-    if told.score.unweighted:
-        names = ", ".join(f"{name} {value:.4g}" for name, value in told.score.unweighted.items())
+    """Give the features that the model does not weigh, neither themselves nor by their class's mean."""
+    rest = dict.fromkeys(map(own, told.score.unweighted)).keys() - {own(each.feature) for each in told.score.contributions}
+    if rest:
+        names = ", ".join(f"{name} {valued(told.score, name)}" for name in sorted(rest))
         yield said(f"without weight in this model: {names}", style="dim")
+
+
+def own(name: str) -> str:
+    """Return the feature whose class mean this one is, or the name as it is."""
+    return name.removeprefix(PREFIX)
+
+
+def valued(score: Score, name: str, note: str = "") -> str:
+    """Write a feature's value with its class's mean, as far as they are known."""
+    values = {**score.unweighted, **{each.feature: each.value for each in score.contributions}}
+    value, mean = values.get(name), values.get(PREFIX + name)
+    return ("" if value is None else f"{value:.4g}") + ("" if mean is None else f" (class mean {mean:.4g}{note})")
 
 
 def sources(told: Explanation) -> Iterable[RenderableType]:
@@ -173,7 +200,7 @@ def judged(told: Explanation) -> Iterable[RenderableType]:
                 each.team or "",
                 each.kind,
                 words.utc(each.time_ms),
-                f"{each.weight:.2f}",
+                f"{each.weight:.2f}{' (in quarantine)' if silenced(each) else ''}",
                 f"{each.counted:.2f}",
                 f"{each.moved:+.3f}",
                 f"{each.sequence}" if each.sequence else "none: nothing was learned",
@@ -181,3 +208,8 @@ def judged(told: Explanation) -> Iterable[RenderableType]:
             for each in told.judged.answers
         ]
         yield table("source", "team", "answer", "when", "weight", "counted", "moved", "answer of the class", rows=rows)
+
+
+def silenced(answer: JudgedAnswer) -> bool:
+    """Tell whether an answer counted for nothing although its source's coins say that it knows something: the source was in quarantine."""
+    return answer.weight == 0 and float(weight(Channel(answer.alpha, answer.beta))) > 0

@@ -147,7 +147,8 @@ class ScopeRun:
     @property
     def ends_ms(self) -> dict[int, int]:
         """When each window ended."""
-        return {each.window: each.time_ms for each in (*self.trust, *self.windows.values())}
+        told: list[TrustSummary | LossWindow] = [*self.trust, *self.windows.values()]
+        return {each.window: each.time_ms for each in told}
 
     @property
     def raised(self) -> list[Alarm]:
