@@ -1,13 +1,33 @@
 """The numbers that are shown: counted once, whoever counts them and in whatever order the topics come."""
 
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from schemas.alignment import ModelTaken, OffPolicy, RetrainingResult, SourceTrust, TrustSummary
+from schemas.alignment import (
+    BudgetReopened,
+    ModelTaken,
+    MonitorDecision,
+    OffPolicy,
+    RetrainingResult,
+    SourceTrust,
+    TeamSummary,
+    TrustSummary,
+)
 from schemas.events import BudgetState, Heartbeat
+from streams.cli.watch import SHOWN, shown
 from streams.serving.tally import ScopeTally, Tally
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "schemas" / "examples" / "alignment"
+
+
+def example(name: str, kind: type[Any]) -> Any:  # noqa: ANN401 - an event of that kind
+    """An event of the examples."""
+    return msgspec.json.decode((EXAMPLES / f"{name}.json").read_bytes(), type=kind)
 
 
 def heartbeat(scope: str, time_ms: int, samples: int) -> Heartbeat:
@@ -58,6 +78,23 @@ def test_the_model_in_force_is_the_one_taken_up() -> None:
     tally.add("scenario", heartbeat("db", 1, 1))
     assert {name: scope.model for name, scope in tally.scopes.items()} == {"web": "m2", "db": "initial"}
     assert tally.scopes["web"].quarantined == ("eve",)
+
+
+def test_latest_budget_monitor_and_teams_are_shown() -> None:
+    """Budget as last published or reopened, the monitor's last decision, teams over the whole past; the table has a row for each."""
+    tally = Tally()
+    for path, kind in (("trust", TrustSummary), ("budget-reopened", BudgetReopened), ("monitor", MonitorDecision), ("teams", TeamSummary)):
+        tally.add("alignment", example(path, kind))
+    (scope,) = tally.scopes.values()
+    assert scope.budget == example("budget-reopened", BudgetReopened).after
+    assert scope.monitor == example("monitor", MonitorDecision)
+    assert scope.teams is None
+    past = replace(example("teams", TeamSummary), window=-1)
+    tally.add("alignment", past)
+    assert scope.teams == past
+    assert {"budget", "monitor", "teams"} <= {name for name, told in scope.as_json().items() if told is not None}
+    assert len(shown(scope)) == len(SHOWN)
+    assert "storage overrides most: 5 of 11; teams differ in 2 of 9" in shown(scope)
 
 
 def test_topics_that_show_nothing_are_left_out() -> None:

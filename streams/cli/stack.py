@@ -10,15 +10,16 @@ from rich.table import Table
 from schemas.errors import StackError
 from schemas.headers import rfc3339
 from schemas.settings import Deployment
-from schemas.topics import CONTROL, MODEL
+from schemas.topics import ALIGNMENT, CONTROL, MODEL
 from streams import admin, stack
-from streams.home import StackState, without_password
+from streams.home import StackState, declared, without_password
 from streams.logs.reading import partition_counts
 from streams.readiness import GroupState, count_behind, group_states
 from streams.serving.commanded import read_forces
 from streams.serving.following import follow
 from streams.serving.force import ALL_SCOPES, Force
 from streams.serving.letters import Letters, read_letters
+from streams.serving.tally import Tally
 from streams.topology import TOPOLOGY
 
 FAULT = 1
@@ -36,6 +37,7 @@ class Report(Struct):
         groups: State of each task group.
         in_force: What people have commanded, and who, by scope, `*` for all scopes; a scope where nothing is in force is absent.
         models: The model in force by scope; a scope that is not named is under the profile's initial one.
+        alarms: Alarms that are raised, by scope and name; a scope without any is absent.
         letters: Dead letters by the topic that they come from; a topic without any is absent.
     """
 
@@ -46,6 +48,7 @@ class Report(Struct):
     groups: list[GroupState]
     in_force: dict[str, Force]
     models: dict[str, str]
+    alarms: dict[str, dict[str, str]]
     letters: dict[str, Letters]
 
     @property
@@ -90,10 +93,13 @@ def down(*, wipe: bool = False, json: bool = False) -> int:
     """
     with Console(stderr=True).status("ending"):
         ended = stack.down(wipe=wipe)
+    home = str(declared().home.resolve())
     if json:
-        Console().print_json(data={"ended": ended, "wiped": wipe})
+        Console().print_json(data={"ended": ended, "wiped": wipe, "home": home})
     else:
-        Console().print(f"{'ended' if ended else 'no stack was running'}{', and wiped' if wipe else ''}")
+        Console().print(
+            f"{'ended' if ended else 'no stack was running'} in {home}{', and wiped' if wipe else ''}", markup=False, soft_wrap=True
+        )
     return 0
 
 
@@ -126,18 +132,28 @@ async def inspect(deployment: Deployment) -> Report:
         # What does not exist yet has said nothing.
         in_force = await read_forces(deployment) if CONTROL.name in counts else {}
         models = await models_in_force(deployment) if MODEL.name in counts else {}
+        alarms = await alarms_raised(deployment) if ALIGNMENT.name in counts else {}
         letters = await read_letters(deployment)
     except KafkaError as error:
         raise StackError(f"the broker at {deployment.broker} does not answer: {error}; `npo down` and `npo up` start it anew") from error
     state = stack.find(deployment.home)
     own = state if state is not None and state.broker == deployment.broker else None
     redis = without_password(deployment.redis or "") or None
-    return Report(deployment.broker or "", redis, own, len(counts), states, in_force, models, letters)
+    return Report(deployment.broker or "", redis, own, len(counts), states, in_force, models, alarms, letters)
 
 
 async def models_in_force(deployment: Deployment) -> dict[str, str]:
     """Read each scope's model from the model topic."""
     return {told.event.scope: told.event.id async for batch in follow(deployment, [MODEL.name]) for told in batch}
+
+
+async def alarms_raised(deployment: Deployment) -> dict[str, dict[str, str]]:
+    """Read the alarms that are raised from the alignment topic."""
+    tally = Tally()
+    async for batch in follow(deployment, [ALIGNMENT.name]):
+        for told in batch:
+            tally.add(told.topic, told.event)
+    return {name: scope.alarms for name, scope in sorted(tally.scopes.items()) if scope.alarms}
 
 
 def show(report: Report, console: Console) -> None:
@@ -167,6 +183,9 @@ def show(report: Report, console: Console) -> None:
             )
     for scope, model in sorted(report.models.items()):
         console.print(f"{scope}: model {model}", markup=False)
+    for scope, alarms in report.alarms.items():
+        for name, detail in alarms.items():
+            console.print(f"{scope}: alarm {name}: {detail}", style="yellow", markup=False, soft_wrap=True)
     for topic, letters in report.letters.items():
         count = f"{letters.count:,}" if letters.exact else f"about {letters.count:,}"
         latest = f"the latest {letters.reason} at {rfc3339(letters.time_ms)[:19]}: {letters.detail}"

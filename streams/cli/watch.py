@@ -8,17 +8,20 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from schemas.alignment import LossWindow
+from schemas.alignment import LossWindow, TeamSummary
 from schemas.headers import rfc3339
 from schemas.settings import Deployment
 from streams.home import connect
 from streams.serving.following import follow
-from streams.serving.tally import TALLIED, ScopeTally, Tally
+from streams.serving.tally import OVERRIDDEN, TALLIED, ScopeTally, Tally
 
 OPEN_SHOWN = 12
 ANSWERS = ("override", "like", "neutral", "skipped")
 COUNTED = ("samples", "scenarios", "surfaced", "withheld", "blocked", "open", *ANSWERS)
-LEARNED = ("alignment loss", "model in force", "retrained", "latest retraining", "monitor's fidelity", "in quarantine", "alarms")
+LEARNED = (
+    "overridden", "override budget", "alignment loss", "model in force", "monitor", "retrained", "latest retraining", "monitor's fidelity",
+    "teams", "in quarantine", "alarms",
+)  # fmt: skip
 SHOWN = ("time", *COUNTED, *LEARNED)
 
 
@@ -81,15 +84,34 @@ def shown(scope: ScopeTally) -> list[str]:
     answers = [scope.answers[kind] for kind in ANSWERS]
     counts = [scope.samples, scope.scenarios, scope.surfaced, scope.withheld, scope.blocked, len(scope.open), *answers]
     learned = [
+        overridden_text(scope),
+        "-" if scope.budget is None else f"{scope.budget.trusted:.1f} by trust, {scope.budget.raw:.1f} raw",
         loss_text(scope.loss),
         escape(scope.model),
+        "-" if scope.monitor is None else escape(f"{scope.monitor.monitor}: {scope.monitor.reason}"),
         f"{len(scope.adopted)}, refused {len(scope.refused)}" if scope.retrainings else "-",
         escape(f"{scope.retrainings[-1].status}: {scope.retrainings[-1].reason}") if scope.retrainings else "-",
         "-" if scope.fidelity is None else f"{scope.fidelity.fidelity:.0%} of {scope.fidelity.windows} windows",
+        escape(teams_text(scope.teams)),
         escape(", ".join(scope.quarantined)) or "-",
         escape(", ".join(sorted(scope.alarms))) or "-",
     ]
     return [rfc3339(scope.clock_ms)[:19], *(f"{count:,}" for count in counts), *learned]
+
+
+def overridden_text(scope: ScopeTally) -> str:
+    """Write how many recommendations were overridden, of the answered, the surfaced and all scenarios; an answer is not a decision."""
+    rates = {name: "-" if rate is None else f"{rate:.1%}" for name, rate in scope.override_rates.items()}
+    return f"{scope.answers[OVERRIDDEN]:,}: {rates['answered']} of answered, {rates['surfaced']} of surfaced, {rates['scenario']} of all"
+
+
+def teams_text(teams: TeamSummary | None) -> str:
+    """Write which team overrides most, and how often teams differ."""
+    if teams is None or not teams.teams:
+        return "-"
+    worst = next((each.override_given_answered for each in teams.teams if each.team == teams.worst), None)
+    most = "" if worst is None else f"{teams.worst} overrides most: {worst.events:,} of {worst.trials:,}; "
+    return f"{most}teams differ in {teams.conflict.events:,} of {teams.conflict.trials:,}"
 
 
 def loss_text(loss: LossWindow | None) -> str:

@@ -7,8 +7,18 @@ from typing import Any
 
 from msgspec import Struct, to_builtins
 
-from schemas.alignment import Alarm, Fidelity, LossWindow, ModelTaken, RetrainingResult, TrustSummary
-from schemas.events import INITIAL, Answer, Decision, Heartbeat, Life, Recommendation, Scenario, StandingAnswer, Status
+from schemas.alignment import (
+    Alarm,
+    BudgetReopened,
+    Fidelity,
+    LossWindow,
+    ModelTaken,
+    MonitorDecision,
+    RetrainingResult,
+    TeamSummary,
+    TrustSummary,
+)
+from schemas.events import INITIAL, Answer, BudgetState, Decision, Heartbeat, Life, Recommendation, Scenario, StandingAnswer, Status
 
 # What `Tally` reads; the records of other topics change nothing.
 TALLIED = ("scenario", "decision", "recommendation", "alignment", "retraining-result")
@@ -95,7 +105,10 @@ class ScopeTally:
         model: The model that the decider has taken up last.
         retrainings: What came of each retraining command, in their order.
         fidelity: The meta-monitor against hindsight, as last published.
+        monitor: What the meta-monitor did last.
         quarantined: Sources that are in quarantine, as last published.
+        budget: The override budget, as last published.
+        teams: What teams say over the whole past, as last published; None where no team is known.
     """
 
     clock_ms: int = 0
@@ -110,7 +123,10 @@ class ScopeTally:
     model: str = INITIAL
     retrainings: list[Retraining] = field(default_factory=list)
     fidelity: Fidelity | None = None
+    monitor: MonitorDecision | None = None
     quarantined: tuple[str, ...] = ()
+    budget: BudgetState | None = None
+    teams: TeamSummary | None = None
 
     @property
     def surfaced(self) -> int:
@@ -166,7 +182,10 @@ class ScopeTally:
             "model": self.model,
             "retrainings": to_builtins(self.retrainings),
             "fidelity": None if self.fidelity is None else self.fidelity.fidelity,
+            "monitor": None if self.monitor is None else to_builtins(self.monitor),
             "quarantined": list(self.quarantined),
+            "budget": None if self.budget is None else to_builtins(self.budget),
+            "teams": None if self.teams is None else to_builtins(self.teams),
         }
 
 
@@ -245,7 +264,11 @@ class Tally:
                     scope.alarms[event.name] = event.detail
             case ModelTaken():
                 scope.model = event.model
-            case Fidelity():
-                scope.fidelity = event
             case TrustSummary():
-                scope.quarantined = tuple(source.source for source in event.sources if source.quarantined)
+                scope.quarantined, scope.budget = tuple(source.source for source in event.sources if source.quarantined), event.budget
+            case BudgetReopened():
+                scope.budget = event.after
+            case TeamSummary(window=window) if window == WHOLE_PAST:
+                scope.teams = event
+            case MonitorDecision() | Fidelity():
+                setattr(scope, "monitor" if isinstance(event, MonitorDecision) else "fidelity", event)
