@@ -92,7 +92,9 @@ def test_nothing_is_opened_after_the_block_that_read_a_kill(running: Deployment)
 def test_a_command_tells_when_it_is_in_force(commands: Deployment, capsys: pytest.CaptureFixture[str]) -> None:
     """Every command waits for the tasks of its reach and tells the delay; what is decided next knows it; status says who commanded it."""
     assert main(["control", "kill", "--scope", "web", "--as", "ana", "--reason", "drill"]) == 0
-    assert "in force after" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "in force after" in said
+    assert "no record of late is of scope web: is it spelt right?" in said
     asyncio.run(send_scenarios(commands, [unusual(0, "web")]))
     asyncio.run(decided(commands, "web-0"))
     for command in ("freeze", "shadow"):
@@ -101,7 +103,9 @@ def test_a_command_tells_when_it_is_in_force(commands: Deployment, capsys: pytes
         assert (told["in_force"], told["records"]) == (True, PARTITIONS)
     for command in ("quarantine", "revoke"):
         assert main(["control", command, f"eve-{command}", "--scope", "web", "--as", "ana"]) == 0
-    assert "web has never heard it" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "web has never heard it" in said
+    assert "spelt" not in said
     main(["status", "--json"])
     in_force = json.loads(capsys.readouterr().out)["in_force"]
     assert {name: told["by"] for name, told in in_force["*"].items()} == {"frozen": "ben", "shadow": "ben"}

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from agents.step import Block
 from schemas import topics
 from schemas.codecs import encode
-from schemas.errors import LogFileError, SettingsError, TopologyError, UnknownDecisionError
+from schemas.errors import LogFileError, NotSurfacedError, SettingsError, TopologyError, UnknownDecisionError
 from schemas.events import Answer, Command, Control, Feedback, Outcome, Verdict
 from schemas.headers import Headers
 from schemas.identity import partition_of
@@ -341,3 +341,6 @@ async def test_an_answer_fits_its_recommendation(place: Callable[[str], Place]) 
         await give(target.deployment, "xyz", Said(Answer.LIKE, "ann"))
     with pytest.raises(SettingsError, match="revision"):
         await give(target.deployment, "abc1", Said(Answer.LIKE, "ann", revision=0))
+    await target.send("decision", partition, b'{"id":"xyz1","scope":"scope-1","status":"withheld"}', key=b"scope-1")
+    with pytest.raises(NotSurfacedError, match=r"xyz1 was withheld.*npo why xyz1"):
+        await give(target.deployment, "xyz", Said(Answer.LIKE, "ann"))

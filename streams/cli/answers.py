@@ -14,8 +14,8 @@ from rich.text import Text
 
 from schemas import topics
 from schemas.codecs import encode
-from schemas.errors import SettingsError, UnknownDecisionError
-from schemas.events import Answer, Feedback, Life, Recommendation, StandingAnswer
+from schemas.errors import NotSurfacedError, SettingsError, UnknownDecisionError
+from schemas.events import Answer, Feedback, Life, Recommendation, StandingAnswer, Status
 from schemas.headers import CONTENT_TYPE, JSON, rfc3339
 from schemas.identity import partition_of
 from schemas.settings import Deployment
@@ -38,6 +38,14 @@ class Shown(Struct):
     answers: tuple[StandingAnswer, ...] = ()
 
 
+class Made(Struct):
+    """What of a decision tells whether it was shown to anyone."""
+
+    id: str
+    scope: str
+    status: Status
+
+
 class Said(Struct):
     """What an operator says; without a revision, one more than the operator's last."""
 
@@ -57,6 +65,7 @@ class Given(Struct):
 
 
 _SHOWN = msgspec.json.Decoder(Shown)
+_MADE = msgspec.json.Decoder(Made)
 _GIVEN = msgspec.json.Decoder(Feedback)
 
 
@@ -91,6 +100,7 @@ def answer(  # noqa: PLR0913 - one for each option
 
     Raises:
         UnknownDecisionError: no recommendation has this id, or several begin with it.
+        NotSurfacedError: the decision of this id was withheld or blocked.
         SettingsError: a decision without an answer.
     """
     deployment = connect()
@@ -142,6 +152,7 @@ async def give(deployment: Deployment, decision: str, said: Said, scope: str | N
 
     Raises:
         UnknownDecisionError: no recommendation has this id, or several begin with it.
+        NotSurfacedError: the decision of this id was withheld or blocked.
         SettingsError: not an answer, e.g. a note that is too long.
         TopologyError: the topics do not exist.
         StackError: it was taken, and what came of it cannot be seen.
@@ -201,6 +212,7 @@ async def find_recommendation(
 
     Raises:
         UnknownDecisionError: none, or several.
+        NotSurfacedError: a decision that was withheld or blocked.
     """
     count = counts[topics.RECOMMENDATION.name]
     matches: dict[str, tuple[bytes, Shown]] = {}
@@ -212,5 +224,12 @@ async def find_recommendation(
         return matches[decision if decision in matches else next(iter(matches))]
     if matches:
         raise UnknownDecisionError(f"{len(matches)} recommendations begin with {decision}: {', '.join(list(matches)[:5])}; give more of it")
+    for partition in range(counts.get(topics.DECISION.name, 0)):
+        async for _, made in records_of(consumer, topics.DECISION.name, prefix, partition, _MADE):
+            if made.id.startswith(decision) and made.status is not Status.SURFACED and scope in {None, made.scope}:
+                raise NotSurfacedError(
+                    f"decision {made.id} was {made.status.value}: nobody was shown it, and there is nothing to answer; "
+                    f"`npo why {made.id}` tells why it was"
+                )
     within = f" in scope {scope}" if scope else ""
     raise UnknownDecisionError(f"no recommendation {decision}{within}; `npo answer` alone lists those that can be answered")

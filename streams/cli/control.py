@@ -20,7 +20,8 @@ from schemas.identity import SEPARATOR, partition_of
 from schemas.settings import Deployment
 from schemas.topics import ALIGNMENT, CONTROL, dead_letter
 from streams.home import account, connect
-from streams.logs.reading import partition_counts, require
+from streams.logs.reading import open_reader, partition_counts, require
+from streams.logs.tails import event_time
 from streams.logs.taking import WAIT_S, Letter, Sent, Since, open_office, since_now
 from streams.serving.commanded import read_forces
 from streams.serving.force import ALL_SCOPES, Force
@@ -65,6 +66,7 @@ class Effect(Struct):
         refused: Why the tasks have refused it, empty where they have not.
         took_back: What was in force before a `resume` of this reach took it back, in words.
         remains: What a `resume` of this reach leaves in force here, in words: that of another reach.
+        unseen: Whether no record of late is of the scope, so that its name may be misspelt.
         revoked: What a `revoke` took out, by scope, as far as the scopes have told it.
     """
 
@@ -75,6 +77,7 @@ class Effect(Struct):
     refused: str = ""
     took_back: list[str] = field(default_factory=list)
     remains: list[str] = field(default_factory=list)
+    unseen: bool = False
     revoked: dict[str, Folded] = field(default_factory=dict)
 
 
@@ -153,6 +156,8 @@ def sentence(effect: Effect) -> str:
     said = [f"{sent}; in force after {effect.delay_ms:.0f} ms", *(folded(name, told) for name, told in sorted(effect.revoked.items()))]
     if control.command is Command.REVOKE and (control.scope is None or not effect.revoked):
         said.append("a scope that is not named here folds without it when its next records come")
+    if effect.unseen:
+        said.append(f"NOTE: no record of late is of scope {control.scope}: is it spelt right? (`npo watch --once` shows the scopes)")
     return "; ".join(said)
 
 
@@ -206,6 +211,9 @@ async def send(deployment: Deployment, control: Control, wait_s: float | None) -
         effect.delay_ms = (time.perf_counter() - begun) * 1000
     effect.refused = await since.refusal(sent, wait_s) or ""
     effect.in_force = not effect.refused
+    if control.scope is not None:
+        async with open_reader(deployment) as consumer:
+            effect.unseen = not await event_time(consumer, deployment.topic_prefix, counts, control.scope)
     if effect.in_force and control.command is Command.REVOKE:
         effect.revoked = await revocations(since, control, sent)
     return effect

@@ -42,7 +42,7 @@ def export(directory: Path, *, json: bool = False) -> int:
 
         def show(topic: str, read: int, more: int) -> None:
             if topic not in tasks:
-                tasks[topic] = progress.add_task(topic, total=more)
+                tasks[topic] = progress.add_task(f"{topic}, offsets", total=more)
             progress.advance(tasks[topic], read)
 
         manifest = asyncio.run(export_log(deployment, load_settings(deployment), TOPOLOGY, directory, show))
@@ -92,7 +92,11 @@ def import_log(
         lines.append(f"{imported.not_found:,} were sent although the decision before them did not appear: do workers run? (`npo status`)")
     if imported.left_out:
         lines.append(f"{imported.left_out:,} left out: tasks wrote them, and those of this deployment write their own")
-    _print(to_builtins(imported), json=json, text=lines)
+    used = load_settings(deployment).digest
+    if used != log.manifest.digest:
+        lines.append(f"the log was made under settings {log.manifest.digest}, these are {used}: what derives from it may differ")
+    settings = {"settings": used, "settings_of_log": log.manifest.digest}
+    _print(to_builtins(imported) | settings, json=json, text=lines)
     return 0
 
 

@@ -22,6 +22,7 @@ from streams.logs.taking import WAIT_S
 from streams.serving.history import Arrival, History, initial_model, read_histories
 
 FAULT = 1
+LIST_WIDTH = 200
 
 model_app = App(name="model", result_action="return_value")
 
@@ -46,7 +47,8 @@ def list_models(*, scope: str | None = None, json: bool = False) -> int:
     profile = load_settings(deployment).profile
     first = {name: Arrival(initial_model(profile, name)) for name in sorted(histories)}
     shown = {name: History([each, *histories[name].arrivals], histories[name].results) for name, each in first.items()}
-    console = Console()
+    # An id that is cut can neither be read nor copied.
+    console = Console(width=max(LIST_WIDTH, Console().width))
     if json:
         console.print_json(data={name: as_json(history) for name, history in shown.items()})
         return 0
