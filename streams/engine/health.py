@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from schemas.errors import StateError
 from schemas.settings import Deployment
 from streams.engine.liveness import Watchdog
+from streams.engine.published import Published
 from streams.engine.store import StoreFacts
 from streams.engine.task import Task
 
@@ -200,10 +201,11 @@ def _see(app: "GroupApp", number: int, task: Task, ends: dict[str, int]) -> Task
 class Observed(Collector):
     """Gauges of what was seen last: those of tasks that went elsewhere are gone with them."""
 
-    def __init__(self, group: str, health: Health, watchdog: Watchdog) -> None:
+    def __init__(self, group: str, health: Health, watchdog: Watchdog, published: Published) -> None:
         self._group = group
         self._health = health
         self._watchdog = watchdog
+        self._published = published
 
     def collect(self) -> Iterator[Metric]:
         """Give the gauges."""
@@ -222,6 +224,7 @@ class Observed(Collector):
         stores = [((str(task),), seen.store) for task, seen in tasks.items() if seen.store]
         yield self._gauge("store_rows", "Rows of the task's store, about.", [(labels, store.rows) for labels, store in stores], "task")
         yield self._gauge("store_bytes", "Bytes of the task's store.", [(labels, store.bytes) for labels, store in stores], "task")
+        yield from self._published.gauges(tasks)
 
     def _gauge(self, name: str, documentation: str, values: Iterable[tuple[tuple[str, ...], float]], *labels: str) -> Metric:
         family = GaugeMetricFamily(f"npo_{name}", documentation, labels=("group", *labels))

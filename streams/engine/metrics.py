@@ -1,7 +1,7 @@
 """What a worker counts, for Prometheus. The hot path counts once a block or transaction, never once a record.
 
 All names begin with `npo_`; labels are the task group, the task (its partition number) and short names of topics: their numbers are
-bounded by the topology and the partitions.
+bounded by the topology and the partitions. Scopes are a label of what they publish of themselves only (`streams.engine.published`).
 """
 
 import time
@@ -17,6 +17,7 @@ from schemas.errors import RecordError
 from schemas.headers import find
 from streams.engine.fetch import Delivery
 from streams.engine.produce import Record
+from streams.engine.published import Published
 
 # From a transaction on an idle machine to one that a supervisor should have ended.
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -60,6 +61,7 @@ class Metrics:
         def histogram(name: str, documentation: str, buckets: Sequence[float], *labels: str) -> Histogram:
             return Histogram(f"npo_{name}", documentation, ("group", *labels), registry=self.registry, buckets=buckets)
 
+        self.published = Published(group)
         self._records_in = counter("records_in", "Records taken and committed.", "task", "topic")
         self._blocks = counter("blocks", "Blocks taken and committed.", "task", "topic")
         self._outputs = counter("outputs", "Records written and committed, dead letters apart.", "task", "topic")
@@ -109,6 +111,7 @@ class Metrics:
             for record in records:
                 reason = (find(record.headers, "npo_reason") or b"").decode()
                 self._dead_letters(group, topic.removesuffix(DEAD_LETTERS), reason).inc()
+        self.published.note(task, outputs)
         # The broker's clock may be ahead of ours.
         self._delay.observe(max(0.0, time.time() - oldest_ms / 1000))
         for phase, spent in zip(self._phases, seconds, strict=True):

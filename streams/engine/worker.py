@@ -69,7 +69,7 @@ async def _serve(deployment: Deployment, settings: Settings, group: TaskGroup) -
     watchdog = Watchdog(deployment.standstill_s)
     watchdog.start()
     health, metrics = Health(deployment, watchdog), Metrics(group.name, settings.digest)
-    metrics.registry.register(Observed(group.name, health, watchdog))
+    metrics.registry.register(Observed(group.name, health, watchdog, metrics.published))
     if deployment.health_port is not None:
         port = Probes(deployment.health_host, deployment.health_port, health, metrics.registry).serve()
         log.info("health", group=group.name, host=deployment.health_host, port=port)

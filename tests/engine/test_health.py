@@ -9,17 +9,22 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
 from aiokafka.structs import TopicPartition
+from msgspec.structs import replace
 
 from agents.step import Block
+from schemas import codecs
+from schemas.alignment import LossWindow, TrustSummary
 from schemas.settings import Deployment
 from streams.embedded import Kafka
 from streams.engine.fetch import Delivery
 from streams.engine.health import SILENCE_S_MAX, Health, TaskSeen, look, observe
 from streams.engine.liveness import EXIT_FAULT, Watchdog
 from streams.engine.logs import Repeats
-from streams.engine.metrics import Metrics
+from streams.engine.metrics import Metrics, Spent
+from streams.engine.produce import Record
 from streams.engine.store import StoreFacts
 from streams.engine.task import Task
 from tests.engine.lab import PARTITIONS, PATIENCE_S, Lab, mixed_records, until
@@ -255,3 +260,33 @@ async def test_what_is_behind_counts_from_where_the_task_stands() -> None:
     app.owned = {}
     await look(app, found)
     assert found.tasks == {}
+
+
+def test_scopes_are_gauges_as_they_last_published_themselves() -> None:
+    """Decisions, answers, loss and budget of each scope's whole past, as last written; those of tasks that went elsewhere are gone."""
+    metrics = Metrics("deciding", "")
+    windows = [replace(example("window", LossWindow), window=window, surfaced=surfaced) for window, surfaced in ((-1, 7), (-1, 9), (3, 1))]
+    trust = replace(example("trust", TrustSummary), scope="db")
+    written = [Record(b"", codecs.encode(event), (), 0) for event in (*windows, trust)]
+    spent = Spent(0.0, 0.0, 0.0, 0.0)
+    metrics.committed(2, [], {("alignment", 0): written[:3], ("decision", 0): written}, spent)
+    metrics.committed(3, [], {("alignment", 1): [*written[3:], Record(b"", b"{", (), 0)]}, spent)
+    found = {
+        (sample.name, *(value for label, value in sample.labels.items() if label != "group")): sample.value
+        for family in metrics.published.gauges({2, 3})
+        for sample in family.samples
+    }
+    scope = windows[0].scope
+    assert found["npo_scope_decisions", scope, "surfaced"] == 9
+    assert found["npo_scope_judged", scope, "overridden"] == windows[0].override_given_answered.events
+    assert found["npo_scope_alignment_loss", scope, "high"] == windows[0].loss_high
+    assert found["npo_scope_override_budget", "db", "trusted"] == trust.budget.trusted
+    assert found["npo_scope_sources", "db", "quarantined"] == sum(source.quarantined for source in trust.sources)
+    here = [sample.labels["scope"] for family in metrics.published.gauges({3}) for sample in family.samples]
+    assert set(here) == {"db"}
+
+
+def example(name: str, kind: type[Any]) -> Any:  # noqa: ANN401 - an event of that kind
+    """An event of the examples."""
+    path = Path(__file__).resolve().parents[2] / "schemas" / "examples" / "alignment" / f"{name}.json"
+    return msgspec.json.decode(path.read_bytes(), type=kind)
