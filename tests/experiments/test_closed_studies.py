@@ -6,7 +6,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from experiments.simulator.run import Run
+from experiments.simulator.run import Run, run
+from experiments.simulator.world import World
 from experiments.studies import (
     budget,
     closed,
@@ -59,8 +60,12 @@ def test_each_study_is_finite_and_repeats(shorten: Shorten) -> None:
 def test_conditions_of_a_study_meet_the_same_scenarios(monkeypatch: pytest.MonkeyPatch, shorten: Shorten) -> None:
     """Whatever a condition sets, its seed has the same P(wanted) and the same answers in waiting, but for what the condition says."""
     met: list[Run] = []
-    run = closed.run
-    monkeypatch.setattr(closed, "run", lambda *given: met.append(run(*given)) or met[-1])
+
+    def noted(world: World, profile: Profile, seed: int) -> Run:
+        met.append(run(world, profile, seed))
+        return met[-1]
+
+    monkeypatch.setattr(closed, "run", noted)
     for module in (threshold_ablation, mis_declared_costs):
         shorten(module, TINY)
         met.clear()
