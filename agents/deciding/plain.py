@@ -124,7 +124,8 @@ def disagree(statistic: float, liked: float, others: Sequence[Recent], wanted: f
 
 
 def _sigmoid(logit: float) -> float:
-    return 1 / (1 + exp(-max(-LOGIT_MOST, min(LOGIT_MOST, logit))))
+    # In this order what is not a number comes out as unwanted.
+    return 1 / (1 + exp(-min(LOGIT_MOST, max(-LOGIT_MOST, logit))))
 
 
 def _inside(share: float) -> float:

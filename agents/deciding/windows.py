@@ -1,6 +1,7 @@
 """What is counted of a scope, and published every window of scenarios: loss, threshold table, trust, budget."""
 
 from collections.abc import Sequence
+from math import ceil
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from schemas.events import Answer, Decision, JudgedAnswer, Reason, Status
 from schemas.identity import derived_name
 
 WHOLE_PAST = -1
+EARLY_WINDOWS, EARLY_SHARE = 8, 0.25  # a scope's first windows, each as this share of a window
+EARLY_SCENARIOS_LEAST = 50  # fewer say nothing
 
 
 def count_review(turn: Turn, *, missed: bool) -> None:
@@ -46,6 +49,13 @@ def count_teams(turn: Turn, decided: Sequence[JudgedAnswer]) -> None:
         counts.conflicts += len(set(verdicts.values())) > 1
 
 
+def length_of(window_scenarios: int, window: int) -> int:
+    """Return how many scenarios a scope's how-manieth window has: the first ones are shorter, so that a first model comes sooner."""
+    if window >= EARLY_WINDOWS:
+        return window_scenarios
+    return min(window_scenarios, max(EARLY_SCENARIOS_LEAST, ceil(EARLY_SHARE * window_scenarios)))
+
+
 def count_decision(turn: Turn, decision: Decision) -> None:
     """Count a decision; the one that fills the window publishes it."""
     for counts in (turn.row.current, turn.row.total):
@@ -55,7 +65,7 @@ def count_decision(turn: Turn, decision: Decision) -> None:
         counts.cooled += decision.reason == Reason.COOLDOWN
         counts.blocked += decision.status == Status.BLOCKED
         counts.explored += decision.reason == Reason.EXPLORATION
-    if turn.row.current.scenarios < turn.settings.profile.window_scenarios:
+    if turn.row.current.scenarios < length_of(turn.settings.profile.window_scenarios, turn.row.window):
         return
     publish(turn)
     turn.row.window += 1
