@@ -46,7 +46,7 @@ def counts(tallies: Sequence[ScopeTally]) -> dict[str, list[str]]:
     }
     rows |= {name: [f"{tally.answers[kind]:,}" for tally in tallies] for name, kind in answers.items()}
     for name in ("surfaced", "answered", "scenario"):
-        rows[f"overridden, per {name}"] = [share(tally.override_rates[name]) for tally in tallies]
+        rows[f"decisions overridden, per {name}"] = [share(tally.override_rates[name]) for tally in tallies]
     rows["alignment loss, last window"] = [loss(tally.latest) for tally in tallies]
     rows["alignment loss, all windows"] = [loss(tally.past) for tally in tallies]
     return rows

@@ -48,7 +48,7 @@ CONTROL = Topic(
     "scope|command|subject",
     Retention.FOREVER,
     by_scope=True,
-    carries="kill, resume, freeze, shadow, revoke, quarantine, release",
+    carries="kill, resume, freeze, shadow, revoke, quarantine, release, reopen",
 )
 MERGE = Topic("merge", "task", Retention.LONG, by_scope=False, carries="the order in which a task took its inputs")
 

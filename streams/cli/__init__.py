@@ -25,7 +25,7 @@ COMMANDS = (
     ("watch", "streams.cli.watch:watch", "Show live what is surfaced, answered and lost.", "Loop"),
     ("answer", "streams.cli.answers:answer", "Answer a recommendation.", "Loop"),
     ("why", "streams.cli.why:why", "Show everything that led to one decision.", "Loop"),
-    ("control", "streams.cli.control:control_app", "Scopes, sources: kill, resume, freeze, shadow, revoke, quarantine, release.", "Loop"),
+    ("control", "streams.cli.control:control_app", "Scopes, sources: kill, resume, freeze, shadow, reopen, revoke, release ...", "Loop"),
     ("model", "streams.cli.models:model_app", "Models of each scope: list, show, rollback, import.", "Loop"),
     ("export", "streams.cli.logs:export", "Write the topics to parquet files.", "Logs"),
     ("import", "streams.cli.logs:import_log", "Send exported topics to another Kafka.", "Logs"),
