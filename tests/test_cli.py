@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from schemas import codecs
+from schemas.alignment import Alarm
 from schemas.events import Command, Control, Sample
 from schemas.identity import partition_of
 from schemas.settings import Deployment
@@ -241,6 +243,32 @@ def test_status_counts_the_records_that_groups_are_behind(deployment: Deployment
     assert report["stack"] is None
     assert main(["status"]) == 1
     assert "100" in capsys.readouterr().out
+
+
+def test_status_tells_the_alarms_that_are_raised(deployment: Deployment, capsys: pytest.CaptureFixture[str]) -> None:
+    """An alarm stands in the status with its detail until it is taken back."""
+    assert main(["topics", "apply"]) == 0
+    told = [
+        ("web", "budget", True),
+        ("web", "source_quarantined", True),
+        ("web", "budget", False),
+        ("db", "gone", True),
+        ("db", "gone", False),
+    ]
+    asyncio.run(send_alarms(deployment, told))
+    capsys.readouterr()
+    main(["status", "--json"])
+    assert json.loads(capsys.readouterr().out)["alarms"] == {"web": {"source_quarantined": "why"}}
+    main(["status"])
+    assert "web: alarm source_quarantined: why" in capsys.readouterr().out
+
+
+async def send_alarms(deployment: Deployment, told: Sequence[tuple[str, str, bool]]) -> None:
+    """Raise alarms or take them back: scope, name, raised."""
+    async with open_sender(deployment) as sender:
+        for scope, name, raised in told:
+            value = codecs.encode(Alarm(name, scope, 0, name, raised, "why", {}))
+            await sender.send("alignment", partition_of(scope.encode(), PARTITIONS), scope.encode(), value, ())
 
 
 async def send_samples(deployment: Deployment, count: int) -> None:
