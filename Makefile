@@ -26,6 +26,7 @@ test: setup  ## All tests but those of `make evidence`
 	$(BIN)/python -m pytest $(ARGS)
 
 evidence: setup  ## The slow tests: what the learning rules have to reach, over 20 seeds and more
+	$(BIN)/python -m experiments.evidence
 	$(BIN)/python -m pytest tests/evidence -m evidence $(ARGS)
 
 lint: setup  ## Style, types and the dependency rule

@@ -146,6 +146,8 @@ def index(directory: Path) -> str:
             "All of it is simulated: nobody has answered anything here. Each page has the question, a picture, a table with mean, standard",
             "deviation and 95 % interval over seeds, what was simulated, and the command that makes it.",
             "",
+            "[What the learning rules reach](evidence.md) holds them all against numbers that were to be reached.",
+            "",
             "| study | what it shows | seeds |",
             "|---|---|--:|",
             *lines,

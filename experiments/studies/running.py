@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from threading import Thread
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from threadpoolctl import threadpool_limits
 
@@ -29,6 +29,8 @@ class Task(NamedTuple):
 
 Tried = tuple[Trial, float]
 Mapper = Callable[[list[Task]], Iterator[Tried]]
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def run_task(task: Task) -> Tried:
@@ -48,12 +50,19 @@ def tasks(study: Study, seeds: list[int], profile: Profile) -> list[Task]:
 @contextmanager
 def workers(jobs: int) -> Iterator[Mapper]:
     """Give a function that runs tasks in so many processes and yields what came of them in the order of the tasks."""
+    with pool_of(jobs, run_task) as mapper:
+        yield mapper
+
+
+@contextmanager
+def pool_of(jobs: int, work: Callable[[T], R]) -> Iterator[Callable[[list[T]], Iterator[R]]]:
+    """Give a function that does some work, at the top level of its module, for each of a list, in so many processes and in order."""
     if jobs == 1:
-        yield lambda todo: map(run_task, todo)
+        yield lambda todo: map(work, todo)
         return
     pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_end_with_parent)
     try:
-        yield lambda todo: pool.map(run_task, todo)
+        yield lambda todo: pool.map(work, todo)
     finally:
         pool.shutdown(cancel_futures=True)
 
