@@ -105,5 +105,5 @@ def against(gain: Summary, digits: int = 3) -> str:
     """Say how a measure compares where less is better, with the interval of the difference over seeds."""
     ends = f"({gain.low:+.{digits}f} to {gain.high:+.{digits}f})"
     if gain.low <= 0 <= gain.high:
-        return f"no different within these seeds {ends}"
+        return f"no more or less within these seeds {ends}"
     return f"{abs(gain.mean):.{digits}f} {'less' if gain.mean < 0 else 'more'} {ends}"
