@@ -1,6 +1,7 @@
 """One run of a simulated world through the loop: scenario after scenario, answers and outcomes when they are due."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -91,6 +92,29 @@ def prepare(world: World, profile: Profile, seed: int) -> Prepared:
     return Prepared(known, said, settings_of(profile, said, world, seed))
 
 
+class Asked(Exception):  # noqa: N818  # no error: it ends what asks for a run, when only what it asks for is wanted
+    """The world and the profile of a run that was asked for within `asking`."""
+
+    def __init__(self, world: World, profile: Profile) -> None:
+        super().__init__(world.name)
+        self.world, self.profile = world, profile
+
+
+_ASKING: ContextVar[bool] = ContextVar("asking", default=False)
+
+
+def asked(trial: Callable[[], object]) -> Asked | None:
+    """Return what a function asks `run` for first, instead of running it; None where it never does."""
+    token = _ASKING.set(True)
+    try:
+        trial()
+    except Asked as found:
+        return found
+    finally:
+        _ASKING.reset(token)
+    return None
+
+
 def run(world: World, profile: Profile, seed: int, pipeline: Pipeline | None = None) -> Run:
     """Run a world once.
 
@@ -102,6 +126,8 @@ def run(world: World, profile: Profile, seed: int, pipeline: Pipeline | None = N
         seed: of everything that is drawn, the world's and the loop's.
         pipeline: what the events go through, under the settings that `prepare` returns; the loop of plain calls if none is given.
     """
+    if _ASKING.get():
+        raise Asked(world, profile)
     known, said, settings = prepare(world, profile, seed)
     through = pipeline or Loop(settings)
     due: list[list[tuple[str, Struct, str, str]]] = [[] for _ in range(world.scenarios)]

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from cyclopts import Parameter
@@ -12,13 +13,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from experiments.simulator.run import asked
+from experiments.simulator.through import check_through
 from experiments.studies import pages
 from experiments.studies.running import Mapper, tasks, workers
-from experiments.studies.study import Results, Study, collect
+from experiments.studies.study import Results, Study, StudyError, collect
 from experiments.studies.table import STUDIES, load
 from schemas.settings import DEPLOY, Profile, read_yaml
 
 SEEDS = 20
+THROUGH_SCENARIOS = 150
 RESULTS = Path("docs/results")
 DEFAULT = "default"
 
@@ -32,6 +36,7 @@ def simulate(
     out: Path = RESULTS,
     redraw: bool = False,
     json: bool = False,
+    through: Literal["loop", "memory", "kafka"] = "loop",
 ) -> int:
     """Run a simulated study over many seeds: a table here; its numbers, picture and page in a folder.
 
@@ -45,15 +50,20 @@ def simulate(
         out: The folder to write to.
         redraw: Run nothing; make pictures and pages anew from the numbers in the folder.
         json: Print the numbers as JSON instead of tables.
+        through: `memory` or `kafka` sends the beginning of each condition's first run through the topics, beside the loop of plain
+            calls, and checks that both write the same events; nothing is measured then.
 
     Raises:
         StudyError: There is no such study, or no numbers of it to draw from.
         SettingsError: The profile cannot be used.
+        StackError: The topics wrote other events than the loop.
     """
     if study == "list":
         _list(json=json)
         return 0
     chosen = [load(name) for name in (STUDIES if study == "all" else [study])]
+    if through != "loop":
+        return check(chosen, profile_of(profile), through)
     if redraw:
         results = [pages.read(each.name, out) for each in chosen]
         for each, found in zip(chosen, results, strict=True):
@@ -111,6 +121,24 @@ def _try(
         cpu_seconds += took
         advance()
     return collect(study, command, profile.name, seeds, trials), cpu_seconds
+
+
+def check(chosen: list[Study], profile: Profile, through: Literal["memory", "kafka"], scenarios: int = THROUGH_SCENARIOS) -> int:
+    """Send the beginning of each condition's first run through the topics; the same world under the same profile goes once."""
+    known: dict[bytes, str] = {}
+    for study in chosen:
+        for condition, keywords in study.conditions.items():
+            found = asked(partial(study.trial, 0, profile, **keywords))
+            if found is None:
+                continue
+            what = msgspec.msgpack.encode((found.world, found.profile))
+            if what not in known:
+                same = check_through(found.world, found.profile, 0, scenarios, through)
+                known[what] = f"{same.events} events of {scenarios} scenarios, {same.digest}"
+            Console().print(f"{study.name}, {condition}: {known[what]}, the same through the loop and {through}", soft_wrap=True)
+    if not known:
+        raise StudyError(f"{', '.join(study.name for study in chosen)} asks rules alone: there is no loop to send through {through}")
+    return 0
 
 
 def show(study: Study, results: Results, out: Path) -> None:
