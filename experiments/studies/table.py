@@ -14,6 +14,8 @@ STUDIES = {
     "delayed-loss": "experiments.studies.delayed_loss",
     "teams": "experiments.studies.teams",
     "interval": "experiments.studies.interval",
+    "monitor-ablation": "experiments.studies.monitor_ablation",
+    "adversaries": "experiments.studies.adversaries",
 }
 
 
