@@ -50,14 +50,16 @@ def trial(seed: int, profile: Profile, *, paper: bool, changes: dict[str, Any], 
 
 def draw(results: Results) -> Figure:
     """Draw the regret of each profile in each world."""
-    figure, panels = card("Simulated: default, paper, and default with one choice of the paper's", 3, (1.35, 1, 1), height=4.6)
+    figure, panels = card(
+        "Simulated: default, paper, and default with one choice of the paper's: cost above the oracle's", 3, (1.35, 1, 1), height=4.6
+    )
     names = [DEFAULT, PAPER, *list(CHOICES)[1:]]
     colours = {DEFAULT: BLUE, PAPER: ORANGE}
     for axes, (world, title) in zip(panels, TITLES.items(), strict=True):
         rows = [(f"{name}, {world}", name, colours.get(name, GREY)) for name in names]
         dots(axes, results, rows, "excess", named=world == "peace")
         axes.axvline(results.mean(f"{DEFAULT}, {world}", "excess"), color=BLUE, linewidth=1, linestyle=(0, (4, 3)))
-        axes.set(title=title, xlabel="cost per scenario above the oracle's")
+        axes.set(title=title, xlabel="cost per scenario")
         axes.set_xlim(left=0)
     return figure
 
@@ -71,8 +73,8 @@ def words(results: Results) -> list[str]:
     ]
     single = [name for name in CHOICES if name != DEFAULT]
     gains = {(name, world): results.gain(f"{name}, {world}", f"{DEFAULT}, {world}", "excess") for name in single for world in SCENARIOS}
-    worse = [f"{name} in {TITLES[world]} {against(gain)}" for (name, world), gain in gains.items() if gain.low > 0]
-    better = [f"{name} in {TITLES[world]} {against(gain)}" for (name, world), gain in gains.items() if gain.high < 0]
+    worse = [f"{name} ({TITLES[world]}) {against(gain)}" for (name, world), gain in gains.items() if gain.low > 0]
+    better = [f"{name} ({TITLES[world]}) {against(gain)}" for (name, world), gain in gains.items() if gain.high < 0]
     same = [name for name in single if all(gains[name, world].low <= 0 <= gains[name, world].high for world in SCENARIOS)]
     said = [
         f"Cost per scenario above the oracle's over the whole run, default against paper: {'; '.join(told)}.",
