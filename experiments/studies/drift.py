@@ -116,7 +116,7 @@ def draw(results: Results) -> Figure:
     ends = [(line(last, results, f"abrupt, {rule}", "unwanted", SCENARIOS, colour), rule, colour) for rule, colour in RULES.items()]
     ends.append((line(last, results, "abrupt, paper", "thresholds", SCENARIOS, GREY), "paper's τ", GREY))
     last.axvline(TURNS["abrupt"], color=GREY, linewidth=1, linestyle=(0, (4, 3)))
-    last.set(title="unwanted of the surfaced, abrupt", xlabel="scenarios", ylim=(0, 1.05))
+    last.set(title="unwanted surfaced, abrupt", xlabel="scenarios", ylim=(0, 1.05))
     last.set_xticks([0, 1000, 2000])
     percent(last)
     name_ends(last, ends, 1.5)
@@ -147,8 +147,9 @@ def words(results: Results) -> list[str]:
             f" {rebounds[2]} with the paper's (a stretch of {STRETCH} scenarios against the {BEFORE} before)."
         ),
         (
-            f"The paper's threshold moves by {MOVED} or more in {moved} of {len(results.seeds)} runs and is half way after"
-            f" {of('abrupt, paper', 'threshold_lag'):.0f} scenarios; the default's is the declared .8 throughout."
+            f"The paper's threshold moves by {MOVED} or more in {moved} of {len(results.seeds)} runs"
+            + (f" and is half way after {of('abrupt, paper', 'threshold_lag'):.0f} scenarios" if moved else "")
+            + "; the default's is the declared .8 throughout."
         ),
         (
             f"Regret in the last third, default and paper: {slow[0]} and {slow[1]} under slow drift, {again[0]} and {again[1]} where the"

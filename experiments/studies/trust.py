@@ -46,7 +46,8 @@ CONDITIONS: Conditions = {
     for trust in (True, False)
     for share in OUTCOMES[trust]
 }
-STEPS = np.array([0, 5, 10, 15, 20, 30, 40, 50, 60, 80])  # answers, from which on each point of a course is taken
+LEARNED = 20  # answers from which on the words speak of what has been learned
+STEPS = np.array([0, 5, 10, 15, 20, 30, 40, 50])  # answers, from which on each point of a course is taken
 
 
 def people() -> People:
@@ -127,7 +128,7 @@ def words(results: Results) -> list[str]:
 
     def settled(name: str) -> float:
         course = results.course(trusting, f"errors_{name}")
-        return float(np.nanmean(course[:, 5:]))
+        return float(np.nanmean(course[:, STEPS >= LEARNED]))
 
     better = [
         f"{of(blind, f'youden_{name}'):.2f}, {of(trusting, f'youden_{name}'):.2f} and {of(told, f'youden_{name}'):.2f}" for name in KINDS
@@ -135,14 +136,15 @@ def words(results: Results) -> list[str]:
     gains = [results.gain(f"trust, outcomes {share:.0%}", f"no trust, outcomes {share:.0%}", "regret") for share in (0.1, 0.0)]
     return [
         (
-            f"Trust calibration: two coins a source put each kind where it belongs after some thirty answers, and then J errs by"
-            f" {settled('careful'):.2f} for careful operators, {settled('erring'):.2f} for those who err in 30 %, {settled('liar'):.2f}"
-            f" for liars and {settled('stamper'):.2f} for who likes everything (outcomes on 10 %)."
+            f"Trust calibration: from {LEARNED} answers on J errs by {settled('careful'):.2f} for careful operators,"
+            f" {settled('erring'):.2f} for those who err in 30 %, {settled('liar'):.2f} for liars and {settled('stamper'):.2f} for who"
+            " likes everything (outcomes on 10 %): enough to tell liars from the others, since full trust needs a J of .6 and none is given"
+            " at .02, not enough for those who like everything."
         ),
         (
-            f"What is left is β: of careful operators α errs by {of(trusting, 'alpha_careful'):.2f}, β by"
-            f" {of(trusting, 'beta_careful'):.2f}, because a loop that works surfaces little that is unwanted, so β stays near its"
-            " prior of .8; and who likes everything is like an honest operator wherever things are wanted."
+            f"What is not learned is β: of careful operators α errs by {of(trusting, 'alpha_careful'):.2f}, β by"
+            f" {of(trusting, 'beta_careful'):.2f}, because a loop that works surfaces little that is unwanted, so that β stays where it"
+            " starts, at .8; and who likes everything is like an honest operator wherever things are wanted."
         ),
         (
             f"Outcomes on 0, 10 and 30 % leave J wrong at the end by {better[0]} for careful operators, {better[1]} for those who err,"
