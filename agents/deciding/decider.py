@@ -116,6 +116,8 @@ def handle_scenario(turn: Turn, scenario: Scenario, ruling: Callable[[Turn, Scor
     event = explain(turn, scored, ruling(turn, scored, cooling) if ruling is not None else rule(turn, scored, cooling=cooling))
     turn.emit("decision", event.id, scenario.time_ms, event)
     remember(turn, entity, scenario, event)
+    if event.status != Status.BLOCKED:
+        means.remember_means(turn, scenario, event.features)
     windows.count_decision(turn, event)
 
 

@@ -61,19 +61,21 @@ def carry_out(turn: Turn, command: RetrainingCommand) -> None:
 
 
 def offer(turn: Turn, command: RetrainingCommand) -> tuple[Candidate | None, OffPolicy | None]:
-    """Return the newest challenger that was compared, and what the evidence says of its line; without evidence the newest of all.
+    """Return the newest challenger that was cheaper itself, and what the evidence says of its line; without evidence the newest of all.
 
     The line is, for each decision, the newest challenger that had been fitted before its target came: each has learned from all that
-    the one before it had, and was compared on what it had not. So what is put in force has been compared itself, in the last
-    window at least, and evidence adds up over windows although a challenger is fitted at the end of each.
+    the one before it had, and was compared on what it had not. So evidence adds up over windows although a challenger is fitted at the
+    end of each, and what is put in force has been compared itself, in a window of its own.
     """
     in_force = turn.row.in_force
     line = [model for model in turn.models if model.id == derived_name(turn.scope, "model", model.window) and model.id != in_force]
     told = [(example, challenger) for example in judged(turn, command) if (challenger := newest_of(line, example, in_force)) is not None]
     if not told:
         return (line[-1] if line else None), None
-    newest = max((challenger for _, challenger in told), key=lambda model: model.window)
-    return newest, evaluate(turn, command, told)
+    compared = {challenger.id: challenger for _, challenger in told}
+    own = {name: evaluate(turn, [each for each in told if each[1].id == name]) for name in compared}
+    cheaper = [challenger for name, challenger in compared.items() if own[name].difference > 0]
+    return max(cheaper, key=lambda model: model.window, default=None), evaluate(turn, told)
 
 
 def judged(turn: Turn, command: RetrainingCommand) -> list[ExampleRow]:
@@ -90,10 +92,10 @@ def newest_of(line: list[Candidate], example: ExampleRow, in_force: str) -> Cand
     return next(earlier, None)
 
 
-def evaluate(turn: Turn, command: RetrainingCommand, told: list[tuple[ExampleRow, Candidate]]) -> OffPolicy:
-    """Hold the line of challengers and the model in force against each other on judged decisions."""
-    held = [turn.examples_of(window) for window in turn.row.held if command.evidence_from <= window <= command.evidence_to]
+def evaluate(turn: Turn, told: list[tuple[ExampleRow, Candidate]]) -> OffPolicy:
+    """Hold challengers and the model in force against each other on judged decisions, each under the challenger named beside it."""
     examples = [example for example, _ in told]
+    held = [turn.examples_of(window) for window in {example.window for example in examples}]
     logged = Logged(
         surfaced=np.array([float(example.surfaced) for example in examples]),
         propensity=np.array([example.propensity for example in examples]),
@@ -118,6 +120,8 @@ def barred(turn: Turn) -> str | None:
 
 def refusal(turn: Turn, challenger: Candidate | None, evaluation: OffPolicy | None) -> str | None:
     """Say why a challenger is not put in force, or None."""
+    if challenger is None and evaluation is not None:
+        return f"{shortfall(evaluation) or 'none of the challengers was cheaper in its own window'}"
     if challenger is None:
         return "no challenger has been fitted beside the model in force: too few judgements, or all of them say the same"
     if challenger.id == turn.row.adopted:

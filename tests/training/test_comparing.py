@@ -1,5 +1,7 @@
 """Fitting and off-policy comparison as plain functions, held against worlds whose truth is known."""
 
+from types import SimpleNamespace
+
 import hypothesis
 import msgspec
 import numpy as np
@@ -10,12 +12,15 @@ from scipy.special import expit
 
 from agents import scoring
 from agents.scoring import Channel
+from agents.training import commands
 from agents.training.fitting import fit
 from agents.training.offpolicy import Logged, Scored, compare, costs, shares
 from agents.training.offsets import PRIOR, confidences, fold, move, outputs_of
-from agents.training.rows import Candidate, ExampleRow
+from agents.training.rows import Candidate, ExampleRow, ExamplesRow
 from schemas.alignment import OffPolicy
-from tests.training.streams import answer
+from schemas.identity import derived_name
+from tests.deciding.logs import settings_with
+from tests.training.streams import SCOPE, answer, command
 
 K, M, THRESHOLD = 4.0, 1.0, 0.8
 
@@ -180,3 +185,41 @@ def test_a_candidate_learns_as_the_decider(told: list[tuple[bool, float, float, 
     folded = fold(model, [ExampleRow(scenario_class="c", features={"x": x, "y": 1.0}, answers=answers)])["c"]
     assert moved[:, 0].tolist() == pytest.approx(ruled, rel=1e-9, abs=1e-9)
     assert list(folded) == pytest.approx(ruled, rel=1e-9, abs=1e-9)
+
+
+def test_what_is_adopted_was_cheaper_in_a_window_of_its_own() -> None:
+    """Where the newest challenger of a good line is upside down, the newest that was itself cheaper than the model in force is offered."""
+    line = [Candidate(derived_name(SCOPE, "model", window), window, 0.0, {}) for window in range(6)]
+    examples = []
+    for window in range(1, 7):
+        for number in range(60):
+            unwanted = float(number % 2)
+            right = 0.1 if unwanted else 0.9
+            confidences = {"initial": 0.9} | {model.id: 1 - right if model.window == 5 else right for model in line[:window]}
+            examples.append(
+                ExampleRow(
+                    scenario_class="c",
+                    surfaced=True,
+                    scored=True,
+                    propensity=0.95,
+                    target=unwanted,
+                    weight=1.0,
+                    window=window,
+                    confidences=confidences,
+                )
+            )
+    turn = SimpleNamespace(
+        scope=SCOPE,
+        models=[Candidate("initial", -1, 0.0, {}), *line],
+        examples=lambda: examples,
+        examples_of=lambda _: ExamplesRow(surfaced=60),
+        settings=settings_with(),
+        row=SimpleNamespace(in_force="initial", adopted=None),
+    )
+    offered, evaluation = commands.offer(turn, command("c", (1, 6), 0))  # type: ignore[arg-type]  # what it asks of a turn
+    assert evaluation is not None
+    assert offered == line[4]
+    assert commands.refusal(turn, offered, evaluation) is None  # type: ignore[arg-type]  # the same
+    for example in examples:
+        example.confidences |= {model.id: 0.9 for model in line}
+    assert commands.offer(turn, command("c", (1, 6), 0))[0] is None  # type: ignore[arg-type]  # the same
