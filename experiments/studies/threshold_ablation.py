@@ -1,8 +1,9 @@
 """What the selector of the threshold is worth against the paper's and against fixed ones."""
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
-from experiments.pictures_of_rules_card import BLUE, GREY, ORANGE, PURPLE, WIDE, card, percent
+from experiments.pictures_of_rules_card import BLUE, GREY, ORANGE, PURPLE, WIDE, card
 from experiments.simulator.run import Run
 from experiments.studies.closed import ANSWERED, EXCESS, RECALL, REGRET, SCENARIO, SETUP, SURFACED, against, dots, fitted, small, tried
 from experiments.studies.study import Conditions, Measure, Results, Study, Trial
@@ -41,12 +42,12 @@ def draw(results: Results) -> Figure:
     plane.plot(*zip(*(points[name] for name in FIXED.values()), strict=True), color=ORANGE, linewidth=WIDE / 2)
     for name, (recall, overrides) in points.items():
         plane.plot([recall], [overrides], "o", color=COLOURS[name], markersize=7)
-        shown, place, side = (name.removeprefix("fixed 0"), (6, -4), "left") if name in FIXED.values() else (name, (-6, 6), "right")
+        shown, place, side = (name.removeprefix("fixed 0"), (6, -4), "left") if name in FIXED.values() else (name, (-8, 8), "right")
         words = plane.annotate(shown, (recall, overrides), place, textcoords="offset points", ha=side)
         words.set(color=COLOURS[name], fontweight="bold")
     plane.set(title="overrides per answered; fixed: joined", xlabel="recall")
     plane.margins(0.16, 0.16)
-    percent(plane)
+    plane.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     rows = [(name, name, COLOURS[name]) for name in CONDITIONS]
     dots(regret, results, rows, "regret")
     regret.set(title="regret, last third", xlabel="cost per scenario")
