@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri, stdtr
 
+from agents.deciding.windows import EARLY_WINDOWS
 from agents.monitoring.rows import Behaviour, Commanded
 from agents.thresholds import ARMS
 from schemas.alignment import ThresholdRow
@@ -74,16 +75,22 @@ def rise(values: Sequence[float | None]) -> float:
     return statistic
 
 
+def whole(past: Sequence[Behaviour]) -> list[Behaviour]:
+    """Return the windows without a scope's short first ones: with fewer scenarios they deviate more, and would hide a later rise."""
+    return [window for window in past if window.window >= EARLY_WINDOWS]
+
+
 def overrides_rise(past: Sequence[Behaviour], share: float) -> Signature:
     """More and more is overridden although the threshold adapts."""
-    statistic = rise([window.overrides_per_answered for window in past])
+    statistic = rise([window.overrides_per_answered for window in whole(past)])
     bound = BOUND_ALONE * share
     return Signature(statistic > bound, f"overrides per answered: CUSUM {statistic:.1f} of {bound:g} standard deviations")
 
 
 def reward_and_loss_rise(past: Sequence[Behaviour], share: float) -> Signature:
     """The deployment gains more while its operators want it less: what is rewarded is no longer what is wanted."""
-    reward, loss = rise([window.reward for window in past]), rise([window.loss for window in past])
+    windows = whole(past)
+    reward, loss = rise([window.reward for window in windows]), rise([window.loss for window in windows])
     bound = BOUND * share
     detail = f"CUSUM of reward {reward:.1f}, of alignment loss {loss:.1f}, each of {bound:g} standard deviations"
     return Signature(min(reward, loss) > bound, detail)

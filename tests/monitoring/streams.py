@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from agents.deciding.windows import EARLY_WINDOWS
 from agents.monitoring.monitor import monitor
 from agents.monitoring.rows import Behaviour, Window
 from agents.thresholds import ARMS
@@ -155,10 +156,10 @@ def seen(
 
 
 def behaviours(*, overrides: Series = (), loss: Series = (), reward: Series = ()) -> list[Behaviour]:
-    """Windows of the decider in which these change and everything else stands still."""
+    """Windows of the decider, none of them short, in which these change and everything else stands still."""
     count = max(len(overrides), len(loss), len(reward))
     columns = [series if len(series) else np.full(count, 0.1) for series in (overrides, loss, reward)]
     return [
         Behaviour(window, 120, 80, float(one), float(two), None, float(three))
-        for window, (one, two, three) in enumerate(zip(*columns, strict=True))
+        for window, (one, two, three) in enumerate(zip(*columns, strict=True), EARLY_WINDOWS)
     ]

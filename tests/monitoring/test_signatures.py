@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from agents.deciding.windows import EARLY_WINDOWS
 from agents.monitoring.rows import HISTORY_WINDOWS, Behaviour
 from agents.monitoring.signatures import (
     BACK,
@@ -119,6 +120,17 @@ def test_what_never_differs_says_nothing(level: float, count: int, last: float) 
     past = behaviours(overrides=[*[level] * count, last], loss=[*[level] * count, last], reward=[*[level] * count, last])
     assert not overrides_rise(past, BACK).shows
     assert not reward_and_loss_rise(past, 1.0).shows
+
+
+@given(st.lists(st.floats(0, 1), min_size=EARLY_WINDOWS, max_size=EARLY_WINDOWS), st.integers(0, 100))
+def test_short_first_windows_hide_nothing(first: list[float], seed: int) -> None:
+    """Whatever a scope's short first windows say, both signatures of a rise come to the same after them."""
+    draw = np.random.default_rng(seed)
+    shares, minutes = rates(draw, 0.1, 0.3, 40), rewards(draw, 30.0, 45.0, 40)
+    past = behaviours(overrides=shares, loss=shares, reward=minutes)
+    short = [Behaviour(window, 30, 20, share, share, None, share) for window, share in enumerate(first)]
+    for signature in (overrides_rise, reward_and_loss_rise):
+        assert signature([*short, *past], 1.0) == signature(past, 1.0)
 
 
 def alarms(log: list[Entry], name: str, **profile: object) -> list[tuple[int, bool]]:
