@@ -10,11 +10,11 @@ from schemas.events import JudgedAnswer
 
 
 class FreezeRow(Row):
-    """Whether learning is frozen in all scopes, and the sources that have been released in all; every partition holds one."""
+    """Whether learning is frozen in all scopes, and when sources were released in all (ms); every partition holds one."""
 
     kind: ClassVar[str] = "freeze"
     frozen: bool = False
-    released: list[str] = msgspec.field(default_factory=list)
+    released: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 class TrainingRow(Row):
@@ -23,7 +23,7 @@ class TrainingRow(Row):
     `scored_*` count the scope's decisions by score at the window's start. `judged_*` are judgements of the window that told
     a cost; `costs_*` what the model in force at each of them cost, and after it each candidate that came before the window;
     `squares_*` add up the squares of what the challenger saved. `held` are the windows whose examples are kept, `adopted` is a model
-    that was published and has not come back yet, `released` are sources that have been let out of quarantine.
+    that was published and has not come back yet, `released` says when sources were let out of quarantine (ms).
     """
 
     kind: ClassVar[str] = "training"
@@ -41,7 +41,7 @@ class TrainingRow(Row):
     squares_surfaced: float = 0.0
     squares_withheld: float = 0.0
     held: list[int] = msgspec.field(default_factory=list)
-    released: list[str] = msgspec.field(default_factory=list)
+    released: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 class CommandsRow(Row):

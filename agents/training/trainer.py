@@ -133,13 +133,14 @@ def handle_model(turn: Turn, model: Model) -> None:
 
 
 def handle_control(turn: Turn, control: Control) -> None:
-    """Note a freeze and its end, and who is let out of quarantine; the other commands are the decider's."""
+    """Note a freeze and its end, and who is let out of quarantine when; the other commands are the decider's."""
     row = turn.row if turn.scope else turn.state.get(FreezeRow)
     if control.command in {Command.FREEZE, Command.RESUME}:
         row.frozen = control.command == Command.FREEZE
     if control.command in {Command.RELEASE, Command.QUARANTINE, Command.REVOKE} and control.subject:
-        others = [name for name in row.released if name != control.subject]
-        row.released = [*others, control.subject][-RELEASED_MAX:] if control.command == Command.RELEASE else others
+        row.released.pop(control.subject, None)
+        if control.command == Command.RELEASE:
+            row.released = dict([*row.released.items(), (control.subject, control.time_ms)][-RELEASED_MAX:])
 
 
 def handle_command(turn: Turn, command: RetrainingCommand) -> None:

@@ -57,9 +57,10 @@ class Turn(turn.Turn):
         """Tell whether learning is frozen, for the scope or for all."""
         return self.row.frozen or self.state.get(FreezeRow).frozen
 
-    def released(self) -> set[str]:
-        """The sources that have been let out of quarantine, in the scope or everywhere."""
-        return {*self.row.released, *self.state.get(FreezeRow).released}
+    def released(self) -> dict[str, int]:
+        """The sources that have been let out of quarantine, in the scope or everywhere, with the time of the latest release (ms)."""
+        here, everywhere = self.row.released, self.state.get(FreezeRow).released
+        return everywhere | {name: max(time_ms, everywhere.get(name, time_ms)) for name, time_ms in here.items()}
 
     def examples(self) -> list[ExampleRow]:
         """Return the decisions of the windows at hand, in the order in which they were first judged."""
