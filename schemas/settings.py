@@ -60,8 +60,8 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def threshold(self) -> float:
-        """The threshold that declared costs imply: k/(k + m), or the fixed one where the profile names it."""
-        if self.fixed_threshold is not None:
+        """The threshold that declared costs imply: k/(k + m), or the one that the profile names for the selector `fixed`."""
+        if self.selector == "fixed" and self.fixed_threshold is not None:
             return self.fixed_threshold
         return self.override_cost / (self.override_cost + self.miss_cost)
 

@@ -42,11 +42,12 @@ def test_paper_profile_is_the_papers() -> None:
 
 
 def test_costs_imply_the_threshold() -> None:
-    """The threshold is k/(k + m), .8 by default, unless the profile fixes one."""
+    """The threshold is k/(k + m), .8 by default, unless the profile fixes one for the selector `fixed`."""
     profile = read_yaml(DEFAULT, Profile)
     assert profile.threshold == 0.8
     assert msgspec.structs.replace(profile, override_cost=1.0).threshold == 0.5
-    assert msgspec.structs.replace(profile, fixed_threshold=0.6).threshold == 0.6
+    for selector, threshold in (("fixed", 0.6), ("posterior", 0.8), ("thompson", 0.8)):
+        assert msgspec.structs.replace(profile, selector=selector, fixed_threshold=0.6).threshold == threshold
 
 
 @pytest.mark.parametrize("path", [DEFAULT, PAPER], ids=lambda path: path.stem)
