@@ -1,5 +1,7 @@
 """What a run came to, against the truth that only a simulation knows."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,13 +30,19 @@ def recall(probability: NDArray[np.float64], surfaced: NDArray[np.bool_]) -> flo
     return float((probability * surfaced).sum() / probability.sum())
 
 
+def relative_recall(probability: NDArray[np.float64], surfaced: NDArray[np.bool_]) -> float:
+    """Return recall over the oracle's; NaN where the oracle surfaces nothing."""
+    best = oracle(probability)
+    return recall(probability, surfaced) / recall(probability, best) if best.any() else math.nan
+
+
 def measure(run: Run) -> dict[str, float]:
     """Return a run's measures.
 
     `regret`: cost per scenario above the oracle's over the last third; `excess` the same over the whole run; `relative_recall`: recall
-    over the oracle's, last third, beside `recall` itself; overrides with three denominators, over the last third, of the answers
-    that were given; `deployments`: models adopted; `quarantined_honest`: honest accounts in quarantine in some scope at the end;
-    `fidelity`: the last of each scope, on average, where one was published.
+    over the oracle's, last third, NaN where that surfaces nothing, beside `recall` itself; overrides with three denominators, over the
+    last third, of the answers that were given; `deployments`: models adopted; `quarantined_honest`: honest accounts in quarantine in some
+    scope at the end; `fidelity`: the last of each scope, on average, where one was published.
     """
     probability, surfaced = run.truth.probability, run.surfaced
     late = np.arange(len(surfaced)) >= 2 * len(surfaced) // 3
@@ -48,7 +56,7 @@ def measure(run: Run) -> dict[str, float]:
         "regret": float(regret[late].mean()),
         "excess": float(regret.mean()),
         "recall": recall(probability[late], surfaced[late]),
-        "relative_recall": recall(probability[late], surfaced[late]) / recall(probability[late], oracle(probability[late])),
+        "relative_recall": relative_recall(probability[late], surfaced[late]),
         "overrides_per_surfaced": _ratio(overridden[late], surfaced[late]),
         "overrides_per_answered": _ratio(overridden[late], answered[late]),
         "overrides_per_scenario": float(overridden[late].mean()),

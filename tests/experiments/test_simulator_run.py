@@ -145,6 +145,14 @@ def test_measures_by_hand() -> None:
     assert "fidelity" not in found
 
 
+def test_nothing_to_surface_has_no_relative_recall() -> None:
+    """Where the oracle surfaces nothing of the last third, relative recall is NaN, without a warning; otherwise it is a number."""
+    ran = toy()
+    for probability, unknown in ((0.5, True), (0.9, False)):
+        late = ran._replace(truth=ran.truth._replace(probability=np.full(6, probability)))
+        assert np.isnan(measure(late)["relative_recall"]) == unknown
+
+
 def test_no_policy_is_cheaper_than_the_oracle() -> None:
     """The oracle's regret is 0, and surfacing otherwise anywhere costs as much or more."""
     probability = truth(World(name="large", scenarios=2_000), 3).probability
