@@ -1,7 +1,7 @@
 """Closing a surfaced decision: what stands is applied in order, becomes the judgement, and is never taken back.
 
 What counts is whether a source is in quarantine when the decision closes: then its answer is listed with weight 0 and decides
-nothing. A decision that only such sources have answered is neither answered nor skipped.
+nothing. A decision that only such sources have answered, or only sources of weight 0, is neither answered nor skipped.
 """
 
 from collections.abc import Callable
@@ -179,15 +179,15 @@ def count_closed(turn: Turn, decision: DecisionRow, answers: list[StandingAnswer
     kinds = {Answer.LIKE, Answer.OVERRIDE}
     decided = [judged for judged in decision.judged if judged.kind in kinds and not turn.quarantined(judged.source)]
     overridden = windows.overrides(decided)
-    if decided and not decision.known:
+    if overridden is not None and not decision.known:
         decision.known = True
         learning.count_known(turn, decision.confidence, liked=not overridden)
     for counts in (turn.row.current, turn.row.total):
         for answer in heard:
             setattr(counts, answer.kind.value, getattr(counts, answer.kind.value) + 1)
         counts.skipped += not answers
-        counts.answered += bool(decided)
-        counts.overridden += overridden
+        counts.answered += overridden is not None
+        counts.overridden += bool(overridden)
     windows.count_teams(turn, decided)
 
 

@@ -1,10 +1,10 @@
 """Commands and models: inputs of the task like any other, with recorded positions; each takes effect where it stands in the log.
 
 A command reaches its scope, or all scopes of the partition. `resume` undoes kill, freeze and shadow, and `release` a quarantine,
-of the same reach: a scope's own stays when that of all scopes is taken back, and the other way round. A quarantine holds by
-name, so a source can be silenced before its first answer. `revoke` is a quarantine at once, in every scope that it reaches, and a
-fold without the source that each scope makes in a turn of its own (`agents.deciding.refolding`). `reopen` happens once and leaves
-nothing in force: what the override budget has spent is forgotten (`agents.deciding.budget`).
+of the same reach: a scope's own stays when that of all scopes is taken back, with the sum and alarm that it came with, and the other
+way round. A quarantine holds by name, so a source can be silenced before its first answer. `revoke` is a quarantine at once, in every
+scope that it reaches, and a fold without the source that each scope makes in a turn of its own (`agents.deciding.refolding`). `reopen`
+happens once and leaves nothing in force: what the override budget has spent is forgotten (`agents.deciding.budget`).
 """
 
 from agents.deciding import budget, quarantine, refolding
@@ -53,7 +53,8 @@ def handle_source_command(turn: Turn, row: ScopeRow | GlobalRow, control: Contro
         if known is not None:
             budget.rebook(reached, source, known)
             quarantine.weigh(reached, source, known)
-            if control.command != Command.QUARANTINE:
+            released = control.command == Command.RELEASE and source not in reached.row.quarantined
+            if released or control.command == Command.REVOKE:
                 quarantine.acquit(reached, source, known)
 
 

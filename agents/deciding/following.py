@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from agents.deciding import clock, closing, decider, learner, refolding
-from agents.deciding.turn import Turn
+from agents.deciding.turn import OUTCOME_PREFIX, Turn
 from schemas.events import Cleared, Feedback, Heartbeat, Outcome, Reason, Scenario
 from schemas.identity import derived_name
 
@@ -45,7 +45,7 @@ def handlers(reasons: Mapping[str, Reason], without: str = "") -> dict[str, Call
             usual["feedback"](turn, event)
 
     def review(turn: Turn, event: Outcome) -> None:
-        if learner.OUTCOME_PREFIX + event.source != without:
+        if OUTCOME_PREFIX + event.source != without:
             usual["outcome"](turn, event)
 
     return usual | refolding.guarded({"scenario": follow}) | {"feedback": hear, "outcome": review}

@@ -15,18 +15,19 @@ What becomes of an answer:
 | beyond a hundred answers to one decision | dead letter, `too_many_answers` |
 | to a decision that nobody was shown | dead letter, `not_surfaced` |
 | to a decision that the scope does not hold | dead letter, `unknown_decision` |
-| of an operator called like a source of outcomes, `outcome:...` | dead letter, `undecodable` |
+| of an operator called like a source of outcomes, `outcome:...`, or `(others)` | dead letter, `undecodable` |
 | of a source in quarantine | as any other on the recommendation topic; listed in the judgement with weight 0, moves nothing |
 
 An outcome applies to each decision of its entity inside [start, end), surfaced or withheld, whenever it comes; the first
-verdict of a source on a decision stands. Blocked decisions are touched by nothing.
+verdict of a source on a decision stands. A decision takes those of sixteen sources: another applies where there is room, and is a
+dead letter, `too_many_answers`, where no decision that it reaches has any. Blocked decisions are touched by nothing.
 """
 
 import msgspec
 
 from agents.deciding import clock, closing, learning, refolding, windows
 from agents.deciding.rows import DecisionRow, EntityRow, RewardsRow, SourceRow, Step, StepKind
-from agents.deciding.turn import Turn
+from agents.deciding.turn import OTHERS, OUTCOME_PREFIX, Turn
 from agents.scoring import OUTCOME_CHANNEL
 from agents.state import row_key
 from agents.step import Block, Context, Result, Rows
@@ -35,8 +36,8 @@ from schemas.errors import ContradictionError, DecodeError, NotSurfacedError, To
 from schemas.events import Feedback, Life, Outcome, StandingAnswer, Status, Verdict
 from schemas.identity import derived_name
 
-OUTCOME_PREFIX = "outcome:"  # what a source of outcomes is called among the sources of answers
 ANSWERS_MAX = 100  # of one decision: more operators than any team has
+OUTCOMES_MAX = 16  # of one decision: more systems than tell of one incident, and a judgement lists them all
 REWARDS_MAX = 256  # outcomes with a reward that are known again
 
 
@@ -55,6 +56,8 @@ def handle_feedback(turn: Turn, feedback: Feedback) -> None:
     row_key(SourceRow, turn.scope, feedback.operator)  # a name that cannot be one is refused here, not when the decision closes
     if feedback.operator.startswith(OUTCOME_PREFIX):
         raise DecodeError(f"feedback: operator {feedback.operator!r} is called like a source of outcomes; leave out {OUTCOME_PREFIX!r}")
+    if feedback.operator == OTHERS:
+        raise DecodeError(f"feedback: operator {OTHERS!r} is called like those who are counted together; answer under another name")
     decision = turn.state.find(DecisionRow, turn.scope, feedback.decision)
     if decision is None:
         raise UnknownDecisionError(
@@ -130,16 +133,36 @@ def handle_outcome(turn: Turn, outcome: Outcome) -> None:
 
     Raises:
         DecodeError: an interval that ends before it starts.
+        TooManyAnswersError: no decision that it reaches takes one more outcome.
     """
     if outcome.end_ms <= outcome.start_ms:
         interval = f"[{outcome.start_ms}, {outcome.end_ms})"
         raise DecodeError(f"outcome of {outcome.entity!r}: the interval {interval} is empty; end_ms must be after start_ms")
+    reached = reached_by(turn, outcome)
+    told = [told_by(decision) for decision in reached]
+    source = OUTCOME_PREFIX + outcome.source
+    if reached and all(source not in sources and len(sources) >= OUTCOMES_MAX for sources in told):
+        raise TooManyAnswersError(
+            f"outcome of {outcome.entity!r} by {outcome.source!r}: {OUTCOMES_MAX} sources have told of each decision that it reaches; "
+            "no more are taken"
+        )
     count_reward(turn, outcome)
-    entity = turn.state.find(EntityRow, turn.scope, outcome.entity)
-    for time_ms, name in entity.recent if entity is not None else ():
-        decision = turn.state.find(DecisionRow, turn.scope, name) if outcome.start_ms <= time_ms < outcome.end_ms else None
-        if decision is not None and decision.status != Status.BLOCKED:
+    for decision, sources in zip(reached, told, strict=True):
+        if source not in sources and len(sources) < OUTCOMES_MAX:
             apply_outcome(turn, decision, outcome)
+
+
+def reached_by(turn: Turn, outcome: Outcome) -> list[DecisionRow]:
+    """Return the decisions of an outcome's entity inside its interval, but for blocked ones."""
+    entity = turn.state.find(EntityRow, turn.scope, outcome.entity)
+    names = [name for time_ms, name in entity.recent if outcome.start_ms <= time_ms < outcome.end_ms] if entity is not None else []
+    decisions = [turn.state.find(DecisionRow, turn.scope, name) for name in names]
+    return [decision for decision in decisions if decision is not None and decision.status != Status.BLOCKED]
+
+
+def told_by(decision: DecisionRow) -> set[str]:
+    """Return the sources whose outcomes a decision has taken."""
+    return {judged.source for judged in decision.judged if judged.kind in closing.OUTCOMES}
 
 
 def count_reward(turn: Turn, outcome: Outcome) -> None:
@@ -158,8 +181,6 @@ def count_reward(turn: Turn, outcome: Outcome) -> None:
 def apply_outcome(turn: Turn, decision: DecisionRow, outcome: Outcome) -> None:
     """Apply a verdict to one decision: as one more answer to its class, and, once it is closed, as the truth for its answers."""
     source = OUTCOME_PREFIX + outcome.source
-    if any(judged.source == source and judged.kind in closing.OUTCOMES for judged in decision.judged):
-        return
     incident = outcome.verdict == Verdict.INCIDENT
     quarantined = turn.quarantined(source)
     class_row = learning.class_row(turn, decision.scenario_class)

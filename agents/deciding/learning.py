@@ -10,7 +10,7 @@ from typing import NamedTuple
 from agents import scoring, teams, trust
 from agents.deciding import budget, plain, quarantine
 from agents.deciding.rows import ClassesRow, ClassRow, DecisionRow, KeptRow, SourceRow, Step, StepKind
-from agents.deciding.turn import OTHERS, SOURCES_MAX, Turn, coins_of
+from agents.deciding.turn import OTHERS, Turn, coins_of
 from agents.scoring import OUTCOME_CHANNEL, Channel, Drift, Offsets
 from agents.thresholds import ARMS
 from schemas.events import Answer, JudgedAnswer, Verdict
@@ -76,9 +76,9 @@ def is_verdict(target: float | None) -> bool:
     return target in (WANTED, UNWANTED)
 
 
-def counted_as(row: ClassRow, source: str) -> str:
-    """Return the name under which a class counts a source's answers; beyond SOURCES_MAX all new ones share one."""
-    return source if source in row.by_source or len(row.by_source) < SOURCES_MAX else OTHERS
+def counted_as(turn: Turn, row: ClassRow, source: str) -> str:
+    """Return the name under which a class counts a source's answers; beyond SOURCES_MAX unknown ones all new ones share one."""
+    return OTHERS if source not in row.by_source and turn.is_beyond(source, row.by_source) else source
 
 
 def learn(turn: Turn, row: ClassRow, decision: DecisionRow, step: Step) -> Move:
@@ -118,7 +118,8 @@ def take(turn: Turn, row: ClassRow, output: float, step: Step) -> Move:
     wanted = confidence_of(profile, row, output)
     move = UNMOVED
     if step.kind in MOVING_CLASSES:
-        move = move_class(profile, row, output, step.source, step.target, heard, source.team if source is not None else None)
+        name, team = counted_as(turn, row, step.source), source.team if source is not None else None
+        move = move_class(profile, row, output, name, step.target, heard, team)
         step.alpha, step.beta, step.counted = float(heard.alpha), float(heard.beta), move.counted
     if source is not None and profile.trust and is_verdict(step.target):
         coins, liked = coins_of(source), 1 - step.target
@@ -129,19 +130,18 @@ def take(turn: Turn, row: ClassRow, output: float, step: Step) -> Move:
 
 
 def move_class(profile: Profile, row: ClassRow, output: float, source: str, target: float, heard: Channel, team: str | None = None) -> Move:
-    """Move the class by one answer, and say what came of it."""
+    """Move the class by one answer of a source, by the name under which the class counts it, and say what came of it."""
     share = 1.0
     if is_verdict(target):
         row.answers += 1
-        name = counted_as(row, source)
-        row.by_source[name] = row.by_source.get(name, 0) + 1
+        row.by_source[source] = row.by_source.get(source, 0) + 1
         share = count_team(row, team) if profile.teams == "equal" and team is not None else 1.0
     if profile.score == "mean":
         before = confidence_of(profile, row, output)
         weight = share * plain.weight(heard) if is_verdict(target) else 1.0
         move_mean(profile, row, target, weight)
         return Move(confidence_of(profile, row, output) - before, row.answers, weight)
-    before, kappa = row.offset, share * plain.cap(sum(row.by_source.values()), row.by_source[counted_as(row, source)])
+    before, kappa = row.offset, share * plain.cap(sum(row.by_source.values()), row.by_source[source])
     plain.hear(row, 1 - target, heard, plain.confidence(output, row.offset), kappa)
     return Move(row.offset - before, row.answers, kappa)
 

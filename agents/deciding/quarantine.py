@@ -4,9 +4,9 @@ When a decision closes, each like and override on it that may teach is held agai
 last in the class, before it moves anything (`agents.trust.disagree`). The answer with which a source's sum passes the bound is the
 first that counts for nothing; the source is in the scope's quarantine as by command, and only a command lets it out, with a sum of 0.
 
-A class remembers one answer a source, of the last `REMEMBERED` sources: however loud one is, it is one voice. A source without trust
-is none. Late answers are neither accused nor held against others: they move no score, and who comes late has seen what the
-others said. Nor are outcomes. Sources that share a row (beyond `SOURCES_MAX`) are one voice together and are not accused.
+A class remembers one answer a source, of the last `REMEMBERED` sources: however loud one is, it is one voice. A source of little trust
+(`VOICE_WEIGHT`) is none. Late answers are neither accused nor held against others: they move no score, and who comes late has seen what
+the others said. Nor are outcomes. Sources that share a row (beyond `SOURCES_MAX`) are one voice together and are not accused.
 
 A revocation takes the source's voice out of every class and sets its sum to 0; the sums of the others, and quarantines, stay as they
 happened.
@@ -19,6 +19,7 @@ from agents.deciding.turn import OTHERS, Turn, coins_of
 
 ALARM = "source_quarantined"
 REMEMBERED = 8
+VOICE_WEIGHT = 0.2  # a voice weighs more: twice what an unknown account starts with, else fresh accounts push out who is trusted
 
 
 def watch(turn: Turn, row: ClassRow, decision: DecisionRow, name: str, wanted: float, *, liked: bool) -> None:
@@ -45,7 +46,7 @@ def watch(turn: Turn, row: ClassRow, decision: DecisionRow, name: str, wanted: f
             return
     channel = turn.channel(source)
     forget(row, known_as)
-    if (weight := plain.weight(channel)) > 0:
+    if (weight := plain.weight(channel)) > VOICE_WEIGHT:
         row.recent.append(Recent(known_as, liked, float(scoring.predicted_like(channel, wanted)), weight))
         del row.recent[:-REMEMBERED]
 

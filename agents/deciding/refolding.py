@@ -172,7 +172,7 @@ def take_back(turn: Turn, row: ClassRow, kept: KeptRow, step: Step, *, revoked: 
     """Take back what a step has added to sums: coins, counts by source, the class's mean, and the revoked source's to its arm."""
     says = learning.is_verdict(step.target)
     if step.kind in learning.MOVING_CLASSES and says:
-        row.by_source[learning.counted_as(row, step.source)] -= 1
+        row.by_source[step.source if step.source in row.by_source else OTHERS] -= 1
         count_team(turn, row, step.source, -1)
     if step.kind in learning.MOVING_CLASSES and turn.settings.profile.score == "mean":
         row.weight -= step.counted

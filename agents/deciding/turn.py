@@ -1,5 +1,6 @@
 """A record's turn in the deciding task: what decider and learner share of their scope's state."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar, Self
@@ -12,8 +13,9 @@ from schemas.alignment import Alarm
 from schemas.events import INITIAL
 from schemas.identity import derived_name
 
-SOURCES_MAX = 2_000
+SOURCES_MAX = 2_000  # names that are not on the roster, of operators and of sources of outcomes each
 OTHERS = "(others)"
+OUTCOME_PREFIX = "outcome:"  # what a source of outcomes is called among the sources of answers
 
 
 @dataclass
@@ -59,10 +61,11 @@ class Turn(turn.Turn):
         """Return a source's row; a new one starts with the roster's prior, or an unknown account's.
 
         Its team is the roster's; `team`, what the source says of itself, is believed where there is no roster.
-        Beyond SOURCES_MAX names all new ones share one row, so that made-up accounts cannot outgrow a record.
+        Beyond SOURCES_MAX unknown names all new ones share one row, so that made-up accounts cannot outgrow a record; a name on the
+        roster always has its own.
         """
         row = self.state.find(SourceRow, self.scope, name)
-        if row is None and name != OTHERS and len(self.state.get(SourcesRow, self.scope).names) >= SOURCES_MAX:
+        if row is None and name != OTHERS and self.is_beyond(name, self.state.get(SourcesRow, self.scope).names):
             return self.source(OTHERS)
         if row is None:
             roster = self.settings.catalogue.operators
@@ -72,6 +75,14 @@ class Turn(turn.Turn):
             self.state.put(row, self.scope, name)
             self.state.get(SourcesRow, self.scope).names.append(name)
         return row
+
+    def is_beyond(self, name: str, counted: Collection[str]) -> bool:
+        """Tell whether a new name is one unknown more than are counted apart; flooding accounts take no source of outcomes' place."""
+        roster = self.settings.catalogue.operators
+        if name in roster or len(counted) < SOURCES_MAX:
+            return False
+        tells = name.startswith(OUTCOME_PREFIX)
+        return sum(each not in roster and each.startswith(OUTCOME_PREFIX) == tells for each in counted) >= SOURCES_MAX
 
     def channel(self, source: SourceRow) -> Channel:
         """Return the channel through which a source's answers are heard: perfect where the profile has no trust."""

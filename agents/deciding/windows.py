@@ -26,10 +26,12 @@ def count_review(turn: Turn, *, missed: bool) -> None:
         counts.missed += missed
 
 
-def overrides(decided: Sequence[JudgedAnswer]) -> bool:
-    """Tell whether likes and overrides come to an override, by the trust in who gave them."""
-    against = [judged.weight for judged in decided if judged.kind == Answer.OVERRIDE]
-    return bool(against) and bool(teams.overrides(sum(against), sum(judged.weight for judged in decided)))
+def overrides(decided: Sequence[JudgedAnswer]) -> bool | None:
+    """Tell whether likes and overrides come to an override, by the trust in who gave them; None where nobody is trusted at all."""
+    trusted = sum(judged.weight for judged in decided)
+    if trusted <= 0:
+        return None
+    return bool(teams.overrides(sum(judged.weight for judged in decided if judged.kind == Answer.OVERRIDE), trusted))
 
 
 def count_teams(turn: Turn, decided: Sequence[JudgedAnswer]) -> None:
@@ -39,7 +41,8 @@ def count_teams(turn: Turn, decided: Sequence[JudgedAnswer]) -> None:
         team = turn.source(judged.source).team
         if team is not None:
             said.setdefault(team, []).append(judged)
-    verdicts = {team: overrides(answers) for team, answers in said.items()}
+    heard = {team: overrides(answers) for team, answers in said.items()}
+    verdicts = {team: overridden for team, overridden in heard.items() if overridden is not None}
     for counts in (turn.row.current, turn.row.total):
         for team, overridden in verdicts.items():
             count = counts.teams.setdefault(learning.team_counted_as(counts.teams, team), TeamCount())

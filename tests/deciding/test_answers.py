@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from agents import scoring
+from agents.deciding import learner, learning
 from agents.deciding.rows import ClassRow, DecisionRow, GlobalRow, ScopeRow, SourceRow, SourcesRow
 from agents.deciding.turn import OTHERS, SOURCES_MAX
 from agents.state import row_key
@@ -115,6 +116,8 @@ def test_a_late_answer_counts_for_trust_only() -> None:
     [
         (entry("feedback", feedback("nobody", Answer.LIKE, 1)), "unknown_decision"),
         (entry("feedback", feedback("b", Answer.LIKE, 1)), "not_surfaced"),
+        (entry("feedback", feedback("a", Answer.LIKE, 1, operator="outcome:made-up")), "undecodable"),
+        (entry("feedback", feedback("a", Answer.LIKE, 1, operator=OTHERS)), "undecodable"),
         (Entry("feedback", b"shop", b"{}"), "undecodable"),
         (Entry("feedback", b"", entry("feedback", feedback("a", Answer.LIKE, 1)).value), "undecodable"),
         (Entry("feedback", b"shop", entry("feedback", feedback("a", Answer.LIKE, 1)).value, START_MS - 2 * 60 * MINUTE_MS), "future_time"),
@@ -360,6 +363,55 @@ def test_a_flood_of_accounts_is_bounded() -> None:
     log = [*OPEN, entry("feedback", feedback("a", Answer.LIKE, 1, operator="one-more")), entry("scenario", heartbeat(9))]
     folded = run(log, onto=Folded(rows={row_key(SourcesRow, "shop"): full}))
     assert [key for key in folded.rows if key.startswith(b"source\x1f")] == [row_key(SourceRow, "shop", OTHERS)]
+
+
+def test_a_flood_of_accounts_takes_no_known_ones_place() -> None:
+    """Beyond the limit a name of the roster has a row and a count of its own, a source of outcomes a count; unknown ones share one."""
+    bots = [f"bot-{number}" for number in range(SOURCES_MAX)]
+    flooded = msgspec.structs.replace(learning.new_class(), by_source=dict.fromkeys(bots, 1))
+    rows: dict[bytes, bytes] = {
+        row_key(SourcesRow, "shop"): msgspec.msgpack.encode(SourcesRow(names=bots)),
+        row_key(ClassRow, "shop", CLASS): msgspec.msgpack.encode(flooded),
+    }
+    log = [*OPEN, *(entry("feedback", feedback("a", Answer.LIKE, 1, operator=name)) for name in ("ana", "new", "newer"))]
+    outcome = entry("outcome", Outcome("web-1", START_MS, START_MS + MINUTE_MS, Verdict.INCIDENT, START_MS))
+    folded = run([*log, entry("scenario", heartbeat(9)), outcome], onto=Folded(rows=rows))
+    assert folded.row(SourcesRow, "shop").names == [*bots, "ana", OTHERS]
+    counted = {name: count for name, count in class_of(folded).by_source.items() if name not in set(bots)}
+    assert counted == {"ana": 1, OTHERS: 2, "outcome:outcome": 1}
+
+
+def told_of(source: int, minutes: int = 1) -> Entry:
+    """An outcome of one of many sources, on what happened in the first minutes."""
+    return entry(
+        "outcome", Outcome("web-1", START_MS, START_MS + minutes * MINUTE_MS, Verdict.INCIDENT, START_MS, source=f"system-{source}")
+    )
+
+
+def test_outcomes_of_one_decision_are_bounded() -> None:
+    """Sixteen sources tell of a decision; another is a dead letter, or applies to what else it reaches; repeats are nothing."""
+    log = [*OPEN, entry("scenario", scenario("b", 2, label="disk:up", score=9.0)), *map(told_of, range(learner.OUTCOMES_MAX))]
+    full, more = run(log, cuts=set()), run([*log, *map(told_of, range(learner.OUTCOMES_MAX + 4))], cuts=set())
+    assert (full.reasons(), more.reasons()) == ([], ["too_many_answers"] * 4)
+    assert more.rows == full.rows
+    assert len(more.row(DecisionRow, "shop", decision_of("a")).judged) == learner.OUTCOMES_MAX
+    wide = run([told_of(99, 9)] * 2, onto=full)
+    assert wide.reasons() == []
+    judged = [[judged.source for judged in wide.row(DecisionRow, "shop", decision_of(name)).judged] for name in "ab"]
+    assert (len(judged[0]), judged[1]) == (learner.OUTCOMES_MAX, ["outcome:system-99"])
+
+
+@pytest.mark.parametrize("kind", [Answer.LIKE, Answer.OVERRIDE])
+def test_who_is_not_trusted_at_all_gives_no_verdict(kind: Answer) -> None:
+    """What only a source of weight 0 answered is neither answered nor overridden in rates, table, teams; the raw budget has it."""
+    liar = msgspec.msgpack.encode(SourceRow(likes=2.0, wanted=5.0, overrides=2.0, unwanted=5.0, team="sre"))
+    rows = {row_key(SourceRow, "shop", "ana"): liar, row_key(SourcesRow, "shop"): msgspec.msgpack.encode(SourcesRow(names=["ana"]))}
+    folded = run([*OPEN, entry("feedback", feedback("a", kind, 1)), entry("scenario", heartbeat(9))], onto=Folded(rows=rows))
+    row = folded.row(ScopeRow, "shop")
+    assert folded.events("judgement")[0].weight == 0
+    assert (row.total.answered, row.total.overridden, row.total.skipped, row.total.teams) == (0, 0, 0, {})
+    assert [counts[1:] for counts in row.table] == [[0, 0, 0]] * len(row.table)
+    assert (row.answered, row.overridden) == (1, kind == Answer.OVERRIDE)
 
 
 def test_a_name_cannot_reach_into_another_scope() -> None:

@@ -117,7 +117,7 @@ def test_a_frozen_scope_accuses_nobody() -> None:
 
 def test_late_answers_and_outcomes_are_no_voices() -> None:
     """Who answers late is neither accused nor held against others; nor is a source of outcomes."""
-    denied = [Verdict.NONE if number % 15 == 0 else None for number in range(30)]
+    denied = [Verdict.NONE if number == 15 else None for number in range(30)]
     told = [Told("cpu:up", 1.6, HONEST, late_lie=OVERRIDE, early=verdict, afterwards=verdict) for verdict in denied]
     folded = run(log_of(told, lies=True), DEFAULT, set())
     assert silenced(folded) == []
@@ -136,6 +136,16 @@ def test_a_release_starts_the_sum_anew() -> None:
     run(more([OVERRIDE] * 12, LATER + 400), DEFAULT, onto=folded)
     assert silenced(folded) == [LIAR]
     assert [alarm.raised for alarm in alarms(folded)] == [True, False, True]
+
+
+def test_a_release_of_all_scopes_leaves_what_a_scope_has_silenced() -> None:
+    """A release of all leaves the scope's own quarantine with its sum and alarm; the scope's own release ends all three."""
+    folded = run([*LOG, command(Command.RELEASE, None)], DEFAULT, set())
+    assert (silenced(folded), [alarm.raised for alarm in alarms(folded)]) == ([LIAR], [True])
+    assert folded.row(SourceRow, "shop", LIAR).disagreement == FOUND.row(SourceRow, "shop", LIAR).disagreement
+    run([command(Command.RELEASE)], DEFAULT, onto=folded)
+    assert (silenced(folded), [alarm.raised for alarm in alarms(folded)]) == ([], [True, False])
+    assert folded.row(SourceRow, "shop", LIAR).disagreement == 0
 
 
 def test_the_alarm_stays_while_another_is_silenced() -> None:
@@ -189,13 +199,13 @@ def test_a_revocation_takes_the_voice_and_starts_the_sum_anew() -> None:
 @given(seed=st.integers(0, 2**32 - 1))
 @hypothesis_settings(max_examples=15)
 def test_what_a_class_remembers_is_bounded_and_nobody_has_two_voices(seed: int) -> None:
-    """In any log each class remembers eight sources at most, each once, all of some trust, none of outcomes."""
+    """In any log each class remembers eight sources at most, each once, all trusted enough, none of outcomes."""
     folded = run(busy_log(seed, answers=300), settings_with(**OPEN_TO_ALL), set())
     for scope in ("shop", "bank"):
         for row in classes(folded, scope).values():
             names = [voice.source for voice in row.recent]
             assert len(names) == len(set(names)) <= quarantine.REMEMBERED
-            assert all(0 < voice.weight <= 1 and 0 < voice.predicted < 1 for voice in row.recent)
+            assert all(quarantine.VOICE_WEIGHT < voice.weight <= 1 and 0 < voice.predicted < 1 for voice in row.recent)
             assert not any(name.startswith("outcome:") for name in names)
 
 
@@ -206,6 +216,16 @@ def test_a_loud_source_pushes_no_one_out() -> None:
     (row,) = classes(folded).values()
     assert {"cho", *HONEST} <= {voice.source for voice in row.recent}
     assert silenced(folded) == [LIAR]
+
+
+def test_fresh_accounts_push_no_one_out() -> None:
+    """However many new unknown accounts echo a liar, the trusted voices are still what it is held against, and it is silenced."""
+    echoes = [{f"new-{number}-{each}": OVERRIDE for each in range(quarantine.REMEMBERED)} for number in range(30)]
+    folded = run(log_of([Told("cpu:up", 1.6, HONEST | echo, OVERRIDE) for echo in echoes], lies=True), DEFAULT, set())
+    (row,) = classes(folded).values()
+    assert set(HONEST) <= {voice.source for voice in row.recent}
+    assert LIAR in silenced(folded)
+    assert not set(HONEST) & set(silenced(folded))
 
 
 @given(seed=st.integers(0, 2**32 - 1), cuts=st.sets(st.integers(0, 400)), bound=st.sampled_from([0.3, 1.0]))
