@@ -16,6 +16,18 @@ STUDIES = {
     "interval": "experiments.studies.interval",
     "monitor-ablation": "experiments.studies.monitor_ablation",
     "adversaries": "experiments.studies.adversaries",
+    "threshold-ablation": "experiments.studies.threshold_ablation",
+    "red-button-ablation": "experiments.studies.red_button_ablation",
+    "budget": "experiments.studies.budget",
+    "exploration": "experiments.studies.exploration",
+    "mis-declared-costs": "experiments.studies.mis_declared_costs",
+    "noise": "experiments.studies.noise",
+    "default-against-paper": "experiments.studies.default_against_paper",
+    "trust": "experiments.studies.trust",
+    "teams-in-the-loop": "experiments.studies.teams_in_the_loop",
+    "drift": "experiments.studies.drift",
+    "reward-against-alignment": "experiments.studies.reward_against_alignment",
+    "targeted-retraining": "experiments.studies.targeted_retraining",
 }
 
 
