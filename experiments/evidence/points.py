@@ -223,6 +223,15 @@ def _monitors() -> list[Point]:
     return found
 
 
+def _saved(names: tuple[str, str], measure: str) -> Callable[[Found], Array]:
+    def saved(found: Found) -> Array:
+        ours, theirs = (found[name][measure] for name in names)
+        seeds = min(len(ours), len(theirs))
+        return theirs[:seeds] - ours[:seeds]
+
+    return saved
+
+
 def _beyond() -> list[Point]:
     found = [
         point(8, f"{name}: interval ever misses in 10,000 answers, share", f"interval: {name}", "mixture_ever_missed", most=0.05)
@@ -236,7 +245,7 @@ def _beyond() -> list[Point]:
                     number=9,
                     words=f"{world}: {measure} that class means of features save",
                     conditions=names,
-                    of=lambda found, names=names, measure=measure: found[names[1]][measure] - found[names[0]][measure],  # type: ignore[misc]  # bound here
+                    of=_saved(names, measure),
                     least=0.0,
                 )
             )
