@@ -119,6 +119,8 @@ def cell(summary: Summary, seeds: int) -> str:
     few = f" ({summary.seeds} seeds)" if summary.seeds < seeds else ""
     if summary.seeds == 0:
         return "undefined"
+    if summary.seeds == 1:
+        return f"{plain(summary.mean)} (1 seed)"
     return f"{plain(summary.mean)} ± {plain(summary.deviation)}{few}\n{plain(summary.low)} to {plain(summary.high)}"
 
 
