@@ -121,7 +121,7 @@ def barred(turn: Turn) -> str | None:
 def refusal(turn: Turn, challenger: Candidate | None, evaluation: OffPolicy | None) -> str | None:
     """Say why a challenger is not put in force, or None."""
     if challenger is None and evaluation is not None:
-        return f"{shortfall(evaluation) or 'none of the challengers was cheaper in its own window'}"
+        return shortfall(evaluation) or "none of the challengers was cheaper in its own window"
     if challenger is None:
         return "no challenger has been fitted beside the model in force: too few judgements, or all of them say the same"
     if challenger.id == turn.row.adopted:
