@@ -19,6 +19,8 @@ from schemas.errors import SettingsError
 from schemas.events import MEASUREMENT_MAX, Measurement, Name
 
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy"
+# Where the operator's page is, unless something else is there.
+CONSOLE_PORT = 8470
 T = TypeVar("T")
 Positive = Annotated[float, Meta(gt=0, le=MEASUREMENT_MAX)]
 Count = Annotated[float, Meta(ge=0, le=MEASUREMENT_MAX)]
@@ -162,6 +164,11 @@ class Deployment(BaseSettings):
     # Where a worker answers /livez, /readyz and /metrics; without a port it does not listen, 0 is a free one.
     health_host: str = "127.0.0.1"
     health_port: int | None = Field(default=None, ge=0, le=65_535)
+    # Where the operator's page and the HTTP API are; without a port it is CONSOLE_PORT, in a stack any free one where that is taken.
+    console_host: str = "127.0.0.1"
+    console_port: int | None = Field(default=None, ge=0, le=65_535)
+    # Who may use them, `tokens.json` in the home where none is named; without the file whoever reaches them may, on loopback only.
+    tokens: Path | None = None
     # How far behind, in offsets, a worker may be and call itself ready.
     ready_lag_max: int = Field(default=1_000_000, ge=0)
 
