@@ -65,7 +65,7 @@ class Card(Struct, frozen=True):
     """Open recommendations that are about one fault, as far as can be told: repeats of it, and neighbours that show the same.
 
     Attributes:
-        id: Of the leading decision: the most urgent member, whose class, action, confidence and threshold are shown.
+        id: Of the leading decision: the first surfaced of the members that have not cleared.
         scope: The scope.
         scenario_class: Of the leading decision.
         title: The entities, e.g. `web-1, web-2 and 3 more`.
@@ -74,16 +74,16 @@ class Card(Struct, frozen=True):
         action_says: The action with its blast radius, as a sentence.
         confidence: Of the leading decision.
         threshold: Of the leading decision.
-        urgency: What cards are ordered by: hosts times confidence of the leading decision.
+        urgency: What cards are ordered by: hosts times the highest confidence of a member.
         opened_ms: When the first member was surfaced.
         deadline_ms: When the first answer is due.
-        hosts: How many entities show it: members, or the leading member and its peers alike, whichever are more.
-        peers_alike: Other entities of the scope that looked alike, as the leading decision saw them.
-        peers_seen: Of so many; 0 where that is not known.
+        hosts: How many entities show it: those of the members, or one and its peers alike, whichever are more.
+        peers_alike: Other entities of the scope that looked alike, as the member saw them that saw the most.
+        peers_seen: Of so many others; 0 where that is not known.
         repeats: How often members showed it again since they were surfaced.
         like_says: What operators had answered to the like before.
         cleared: Whether every member shows nothing unusual any more: it can still be answered.
-        members: The most urgent first.
+        members: The leading one first, cleared ones last, else as they were surfaced.
     """
 
     id: str
