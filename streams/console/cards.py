@@ -1,4 +1,4 @@
-"""The queue: open recommendations grouped into cards, the most urgent first, and what a card's chart shows.
+"""The queue: open recommendations grouped into cards, the most urgent first.
 
 A card holds recommendations of one class (scope, leading symptom's label and action) of which each is at most GAP_MS from the next:
 repeats and neighbours of one fault, as far as can be told. Since they are of one class, one answer means the same to all of them.
@@ -15,7 +15,7 @@ from streams.console.sentences import (
     peers_in_words,
     symptoms_in_words,
 )
-from streams.console.views import Card, Member, MomentView
+from streams.console.views import Card, Member
 from streams.explaining.words import proposed
 from streams.serving.tally import is_answerable
 
@@ -105,14 +105,3 @@ def scenario_of(recommendation: Recommendation, decisions: Mapping[str, Decision
     """Return the scenario of a recommendation, where its decision and the scenario are held."""
     decision = decisions.get(recommendation.id)
     return None if decision is None else scenarios.get(decision.scenario)
-
-
-def moment(decision: Decision, scenario: Scenario | None) -> MomentView:
-    """Return what the chart of a decision shows: nothing but what is usual where its scenario is not held any more."""
-    usual = {symptom.metric: symptom.usual for symptom in decision.symptoms}
-    if scenario is None:
-        return MomentView((), {}, None, usual)
-    times = tuple(scenario.excerpt_times_ms)
-    # A scenario's lists are of one length; what is written by others might not be.
-    metrics = {name: (*values[: len(times)], *[None] * (len(times) - len(values))) for name, values in scenario.excerpt.items()}
-    return MomentView(times, metrics, scenario.symptom_start_ms, usual)

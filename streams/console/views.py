@@ -215,7 +215,7 @@ class BudgetView(BudgetState, frozen=True):
     says: str
 
 
-class ThresholdView(ThresholdRow, frozen=True):
+class ThresholdView(ThresholdRow, frozen=True, kw_only=True):
     """What one threshold would have had, against the one in use."""
 
     says: str
