@@ -1,0 +1,70 @@
+"""What browser tests share: the system's Chromium, a fake console of each test's own, and pages that fail on what the console reports."""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+
+from tests.console.browser.fake import Fake, card
+
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+# What Chromium says of answers that a test asked for.
+EXPECTED = ("Failed to load resource", "net::ERR_")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """The system's Chromium, without a window; skips where there is none."""
+    path = os.environ.get("NPO_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("no Chromium on the path: install it (Debian: apt install chromium), or name it in NPO_CHROMIUM")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def fake() -> Iterator[Fake]:
+    """A fake console with eight cards, the second of them of four hosts."""
+    made = Fake([card(number, members=4 if number == 2 else 1) for number in range(1, 9)])
+    made.start()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def context(chromium: Browser) -> Iterator[BrowserContext]:
+    """A browser of its own that has a name to answer under: emma."""
+    made = chromium.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
+    made.add_init_script("localStorage.getItem('npo.operator') ?? localStorage.setItem('npo.operator', 'emma')")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Iterator[Page]:
+    """A page; an error in its console fails the test."""
+    made = context.new_page()
+    made.set_default_timeout(10_000)
+    faults = watch(made)
+    yield made
+    assert not faults
+
+
+def watch(page: Page) -> list[str]:
+    """Return the list to which the page's errors are added."""
+    faults: list[str] = []
+
+    def told(message: ConsoleMessage) -> None:
+        if message.type == "error" and not any(words in message.text for words in EXPECTED):
+            faults.append(message.text)
+
+    page.on("console", told)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    return faults
