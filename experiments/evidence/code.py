@@ -7,10 +7,12 @@ from pathlib import Path
 
 import msgspec
 
-from schemas.settings import DEPLOY
+from schemas.settings import DEPLOY, Profile
 
 ROOT = Path(__file__).resolve().parents[2]
 RINGS = ("schemas", "agents", "experiments")
+# What travels changes only by fields with defaults, which no rule reads before its own code does: of the schemas, draws and defaults matter.
+SHAPES, DRAWS = "schemas", "schemas.identity"
 TRIALS = "experiments.evidence.trials"
 SIMULATOR = ("agents.loop", *(f"experiments.simulator.{name}" for name in ("measures", "people", "run", "world", "worlds")))
 MODULES = {
@@ -25,10 +27,12 @@ MODULES = {
 
 @cache
 def digest(kind: str) -> str:
-    """Return twelve hexadecimal digits: of the modules that a kind of run imports and of the profiles, not of comments and docstrings."""
+    """Return twelve hexadecimal digits: of the rules that a kind of run imports and of the profiles, not of comments and docstrings."""
     sums = blake2b(digest_size=6)
     for name in (TRIALS, *sorted(imported(MODULES[kind]))):
-        sums.update(f"{name}\n{_essence(name)}\n".encode())
+        if name.partition(".")[0] != SHAPES or name == DRAWS:
+            sums.update(f"{name}\n{_essence(name)}\n".encode())
+    sums.update(msgspec.json.encode(Profile(name="")))
     for path in sorted((DEPLOY / "profiles").glob("*.yaml")):
         sums.update(msgspec.json.encode(msgspec.yaml.decode(path.read_bytes())))
     return sums.hexdigest()
