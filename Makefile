@@ -19,8 +19,8 @@ $(STAMP): requirements.lock pyproject.toml streams/embedded/kafka-jars.lock
 	$(BIN)/python -c 'from streams.embedded.jars import kafka_jars; kafka_jars()'
 	@touch $@
 
-demo: setup  ## The whole loop on this machine; SHORT=1 for the short one
-	$(BIN)/npo demo $(if $(SHORT),--short)
+demo: setup  ## The whole loop on this machine; SHORT=1 for the short one, KEEP=1 leaves the page open
+	$(BIN)/npo demo $(if $(SHORT),--short) $(if $(KEEP),--keep)
 
 test: setup  ## All tests but those of `make evidence`
 	$(BIN)/python -m pytest $(ARGS)

@@ -7,7 +7,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from experiments import picture, screen
 from experiments.feed import Feed, send
 from experiments.operators import Behaviour
 from experiments.watching import Watch, watch
-from experiments.world import DAY_MS, FROZEN_SCOPE, MINUTE_MS, SCOPE, START_MS, STEP_MS, World
+from experiments.world import DAY_MS, FROZEN_SCOPE, MINUTE_MS, SCOPE, START_MS, STEP_MS, World, longer
 from schemas.errors import StackError
 from schemas.settings import DEPLOY, Catalogue, Deployment, Profile, read_yaml
 from streams.embedded import Child, start_child
@@ -30,6 +30,8 @@ PACE = 4500.0
 SHOWN_S, PRINTED_S = 0.25, 5.0
 STANDSTILL_S_MAX = 60.0
 SETTLED_S_MAX = 30.0
+# With --keep: so slowly, a person can answer; for so long there, 20 hours here.
+KEPT_PACE, KEPT_H = 12.0, 240.0
 FILES = {
     "policy": DEPLOY / "policies" / "default.yaml",
     "catalogue": DEPLOY / "demo" / "catalogue.yaml",
@@ -47,7 +49,7 @@ class Plan(msgspec.Struct, frozen=True):
 LONG, SHORT = Plan(118, 200), Plan(20, 60)
 
 
-def demo(*, short: bool = False, seed: int = 0, json: bool = False) -> int:
+def demo(*, short: bool = False, keep: bool = False, seed: int = 0, json: bool = False) -> int:
     """Run the pipeline over simulated servers and operators for about two minutes: what learning from overrides changes.
 
     Kafka and Valkey run as children of this process, in `demo/stack` of NPO_HOME; picture and numbers are written beside it.
@@ -56,6 +58,7 @@ def demo(*, short: bool = False, seed: int = 0, json: bool = False) -> int:
 
     Args:
         short: Half a minute and some hundred scenarios instead of a few thousand.
+        keep: Leave everything running with the operator's page open until Ctrl-C: telemetry goes on slowly, and nobody answers but you.
         seed: Seed of servers, faults and operators.
         json: Print the numbers as JSON instead of tables.
 
@@ -78,11 +81,38 @@ def demo(*, short: bool = False, seed: int = 0, json: bool = False) -> int:
     declared_here: dict[str, Any] = {"broker": None, "redis": None, "profile": profile, "seed": 0, **FILES}
     stack = running_stack(home / "stack", **declared_here)
     with stack as deployment, _no_second_interrupt():
-        console.print(f"Kafka, Valkey, topics and workers are up after {time.monotonic() - begun_s:.1f} s.\n")
+        page = _page(home / "stack")
+        console.print(
+            f"Kafka, Valkey, topics and workers are up after {time.monotonic() - begun_s:.1f} s; the operator's page is at {page}\n"
+        )
         with _start_operators(deployment, world, home / "operators.log") as operators:
             asyncio.run(_run(deployment, feed, seen, operators, console))
         _report(console, feed, seen, home, json=json)
+        if keep:
+            _say_kept(console, page)
+            with suppress(KeyboardInterrupt):
+                asyncio.run(_go_on(deployment, world))
     return 0
+
+
+async def _go_on(deployment: Deployment, world: World) -> None:
+    """Send what comes after the world's quiet end, slowly, until cancelled."""
+    seen, feed = Watch(), Feed(longer(world, KEPT_H), step=world.steps)
+    await asyncio.gather(watch(deployment, seen), send(deployment, feed, KEPT_PACE, seen.decided_ms))
+
+
+def _page(home: Path) -> str:
+    """Return the address of the operator's page of a stack."""
+    state = find(home)
+    return state.console if state else ""
+
+
+def _say_kept(console: Console, page: str) -> None:
+    console.print(
+        f"\nThe operator's page stays open at {page}/queue. A minute here is {KEPT_PACE:.0f} minutes there; the simulated operators have "
+        "gone, so what is surfaced from now on waits for you. Ctrl-C ends it.",
+        highlight=False,
+    )
 
 
 async def _run(deployment: Deployment, feed: Feed, seen: Watch, operators: Child, console: Console) -> None:

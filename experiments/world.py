@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
@@ -173,6 +174,12 @@ class World(Struct, frozen=True):
     def steps(self) -> int:
         """Samples of one server, from the first to the last."""
         return round((self.warm_up_h + self.busy_h + self.tail_h) * HOUR_MS) // STEP_MS
+
+
+def longer(world: World, hours: float) -> World:
+    """Return a world that is the same until its events end, and in which they go on for `hours` after its quiet end."""
+    busy_h = world.busy_h + world.tail_h + hours
+    return replace(world, busy_h=busy_h, tail_h=0.0, turn_share=world.turn_share * world.busy_h / busy_h)
 
 
 def entity_name(scope: str, server: int) -> str:

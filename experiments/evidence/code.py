@@ -11,7 +11,7 @@ from schemas.settings import DEPLOY, Profile
 
 ROOT = Path(__file__).resolve().parents[2]
 RINGS = ("schemas", "agents", "experiments")
-# What travels changes only by fields with defaults, which no rule reads before its own code does: of the schemas, draws and defaults matter.
+# Events change only by fields with defaults, which no rule reads before its own code does: of the schemas, draws and defaults matter.
 SHAPES, DRAWS = "schemas", "schemas.identity"
 TRIALS = "experiments.evidence.trials"
 SIMULATOR = ("agents.loop", *(f"experiments.simulator.{name}" for name in ("measures", "people", "run", "world", "worlds")))

@@ -8,13 +8,17 @@ from hypothesis import strategies as st
 
 from experiments.world import (
     FROZEN_SCOPE,
+    HOUR_MS,
     METRICS,
     QUIET_MS,
     SCOPE,
+    START_MS,
+    STEP_MS,
     World,
     entity_name,
     event_at,
     events,
+    longer,
     server_of,
     telemetry,
     time_of,
@@ -44,6 +48,15 @@ def test_another_seed_is_another_world() -> None:
     other = World(seed=6, busy_h=48, servers=6)
     assert not np.any(np.all(telemetry(other, 0, 50) == telemetry(SMALL, 0, 50), axis=(0, 1)))
     assert events(other, 0) != events(SMALL, 0)
+
+
+def test_a_longer_world_goes_on_where_the_shorter_one_ends() -> None:
+    """Until its events end all is the same, the turn too; then they go on, past the shorter world's telemetry."""
+    more = longer(SMALL, 24)
+    assert (more.turn_ms, more.quiet_ms) == (SMALL.turn_ms, time_of(SMALL.steps) + 24 * HOUR_MS)
+    last = (SMALL.quiet_ms - START_MS) // STEP_MS
+    assert telemetry(more, 0, last).tobytes() == telemetry(SMALL, 0, last).tobytes()
+    assert any(event.start_ms >= time_of(SMALL.steps) for server in range(SMALL.servers) for event in events(more, server))
 
 
 def test_both_scopes_are_the_same_servers() -> None:
