@@ -1,0 +1,21 @@
+// Parts that the Why and Loop views share.
+import { h } from "./dom.js";
+
+/** A titled section, named by its title for links and assistive technology. */
+export function section(title, ...parts) {
+  const name = title.toLowerCase().replaceAll(" ", "-");
+  return h("section", { class: "panel", id: name, "aria-labelledby": `${name}-title` }, h("h2", { id: `${name}-title` }, title), ...parts);
+}
+
+/** Names beside values. */
+export function facts(rows) {
+  return h("dl", { class: "facts" }, ...rows.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
+}
+
+/** Rows under a head, the first cell of each its name; scrolls sideways by itself where the page is narrow. */
+export function table(caption, columns, rows) {
+  const head = columns.map((name) => h("th", { scope: "col" }, name));
+  const body = rows.map(([first, ...cells]) => h("tr", {}, h("th", { scope: "row" }, first), ...cells.map((cell) => h("td", {}, cell))));
+  return h("div", { class: "scrolls", tabindex: "0", role: "region", "aria-label": caption },
+    h("table", { class: "numbers" }, h("caption", {}, caption), h("thead", {}, h("tr", {}, ...head)), h("tbody", {}, ...body)));
+}
