@@ -41,6 +41,7 @@ class StackState(Struct):
         partitions: Of every topic.
         processes: All that it started.
         error: Why it ended, where it ended by itself.
+        console: Address of the operator's page; empty until it is known.
     """
 
     pid: int
@@ -54,6 +55,7 @@ class StackState(Struct):
     partitions: int
     processes: list[ProcessState] = msgspec.field(default_factory=list)
     error: str = ""
+    console: str = ""
 
 
 def account() -> str:
@@ -83,6 +85,12 @@ def without_password(url: str) -> str:
     """Return a Redis address as it may be shown and kept: without user and password."""
     scheme, divider, rest = url.partition("://")
     return f"{scheme}{divider}{rest.rpartition('@')[2]}"
+
+
+def web_address(host: str, port: int) -> str:
+    """Return the address at which this machine's browser finds a server: one that listens everywhere is on loopback too."""
+    name = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared with, not listened on
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
 
 def find(home: Path) -> StackState | None:

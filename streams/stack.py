@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 import structlog
@@ -23,12 +25,12 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from schemas.errors import NpoError, StackError
-from schemas.settings import Deployment, load_settings
+from schemas.settings import CONSOLE_PORT, Deployment, load_settings
 from streams import admin
 from streams.embedded import Child, start_child, start_kafka, start_valkey
 from streams.embedded.children import free_ports
 from streams.groups import TopicPlan, plan_topics
-from streams.home import STATE, StackState, connect, declared, find, hold, read_state, without_password
+from streams.home import STATE, StackState, connect, declared, find, hold, read_state, web_address, without_password
 from streams.processes import Kept
 from streams.readiness import unready
 from streams.topology import TOPOLOGY
@@ -37,7 +39,7 @@ from streams.topology import TOPOLOGY
 KAFKA, VALKEY, WORKERS, LOGS = "kafka", "valkey", "workers", "logs"
 # The stores of `npo worker`.
 STATE_DIRECTORY = "state"
-PUBLISHER = "publisher"
+PUBLISHER, CONSOLE = "publisher", "console"
 TEND_S = 0.2
 READY_S_MAX = 120.0
 # A worker ends its block, commits, and leaves its group; a broker writes its clean shutdown.
@@ -121,6 +123,12 @@ class Stack:
             self._keep(name, start, log_file(self.deployment, name), health=f"http://{self.deployment.health_host}:{port}")
         start = partial(self._start_python, PUBLISHER, self.deployment, "streams.serving.publisher")
         self._keep(PUBLISHER, start, log_file(self.deployment, PUBLISHER))
+        # Chosen once: started again, the console is where it was.
+        host, wanted = self.deployment.console_host, self.deployment.console_port
+        port = wanted or (CONSOLE_PORT if wanted is None and is_free(host, CONSOLE_PORT) else free_ports(1)[0])
+        self.state.console = web_address(host, port)
+        start = partial(self._start_python, CONSOLE, self.deployment.model_copy(update={"console_port": port}), "streams.console.server")
+        self._keep(CONSOLE, start, log_file(self.deployment, CONSOLE), health=self.state.console)
         self.write_state()
         self._tender.start()
         self._wait_until_ready()
@@ -204,7 +212,27 @@ class Stack:
                     missing.append(f"{PUBLISHER}: no read model yet")
         except (KafkaError, RedisError, StackError) as error:
             return [f"servers: {error}"]
-        return missing
+        return missing if await answers(self.state.console) else [*missing, f"{CONSOLE}: does not listen yet"]
+
+
+def is_free(host: str, port: int) -> bool:
+    """Tell whether a server could listen there."""
+    try:
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            return True
+    except OSError:
+        return False
+
+
+async def answers(address: str) -> bool:
+    """Tell whether a server listens at an address of the web."""
+    url = urlsplit(address)
+    try:
+        _, writer = await asyncio.open_connection(url.hostname, url.port)
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 @contextmanager

@@ -18,6 +18,7 @@ COMMANDS = (
     ("down", "streams.cli.stack:down", "End the stack.", "Stack"),
     ("status", "streams.cli.stack:status", "Show processes, groups and what is in force.", "Stack"),
     ("doctor", "streams.cli.doctor:doctor", "Look for the likeliest mistakes of a deployment.", "Stack"),
+    ("console", "streams.cli.console:console", "Serve the operator's page and the HTTP API.", "Stack"),
     ("worker", "streams.cli.worker:worker", "Run workers of task groups, for production.", "Stack"),
     ("topology", "streams.cli.topics:topology", "Show the system on one page.", "Stack"),
     ("topics", "streams.cli.topics:topics_app", "Compare or correct topics: plan, apply.", "Stack"),

@@ -59,7 +59,7 @@ class Report(Struct):
 
 
 def up(*, workers: int = 1, foreground: bool = False, json: bool = False) -> int:
-    """Start Kafka, Redis, topics, workers and read model, and return when everything is at work.
+    """Start Kafka, Redis, topics, workers, read model and the operator's page, and return when everything is at work.
 
     Servers that NPO_BROKER and NPO_REDIS name are used; the others are started here, on free ports of 127.0.0.1. Everything is kept in
     NPO_HOME (`.npo`) and outlives `npo down`.
@@ -81,6 +81,7 @@ def up(*, workers: int = 1, foreground: bool = False, json: bool = False) -> int
         console.print_json(data=to_builtins(state))
     else:
         console.print(f"{'started' if new else 'already running'}: Kafka {state.broker}, Redis {state.redis}", soft_wrap=True)
+        console.print(f"the page is at {state.console}", soft_wrap=True)
     return 0
 
 
@@ -161,7 +162,9 @@ def show(report: Report, console: Console) -> None:
     state = report.stack
     console.print(f"Kafka {report.broker}, {report.topics} topics; Redis {report.redis or 'not known'}", soft_wrap=True)
     if state is not None:
-        console.print(f"stack {state.phase} since {rfc3339(state.started_ms)}, process {state.pid}")
+        console.print(
+            f"stack {state.phase} since {rfc3339(state.started_ms)}, process {state.pid}; the page is at {state.console}", soft_wrap=True
+        )
         processes = Table("process", "condition", "pid", "restarts", "exit code", "health", box=None)
         for process in state.processes:
             style = None if process.condition in GOOD else "red"
