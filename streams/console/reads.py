@@ -67,7 +67,8 @@ async def queue(call: Call) -> Queue:
     made = await model.held(DECISION.name, (each.id for each in waiting))
     told = await model.held(SCENARIO.name, (each.scenario for each in made.values()))
     shown = {scope: time_ms for scope, time_ms in clocks_ms.items() if not query.scope or scope == query.scope}
-    return Queue(position, shown, len(waiting), cards.cards(waiting, made, told))
+    undo_ms = call.request.app[SETTINGS].profile.undo_window_ms
+    return Queue(position, shown, len(waiting), cards.cards(waiting, made, told), undo_ms)
 
 
 async def recommendations(call: Call) -> RecommendationList:

@@ -108,12 +108,16 @@ class Card(Struct, frozen=True):
 
 
 class Queue(Struct, frozen=True):
-    """What waits for an answer: cards, the most urgent first; `open` counts recommendations, `clocks_ms` is each scope's event time."""
+    """What waits for an answer: cards, the most urgent first; `open` counts recommendations, `clocks_ms` is each scope's event time.
+
+    An answer can be taken back before it teaches for `undo_window_ms` of its scope's event time.
+    """
 
     cursor: str
     clocks_ms: dict[str, int]
     open: int
     cards: tuple[Card, ...]
+    undo_window_ms: int
 
 
 class RecommendationList(Struct, frozen=True):

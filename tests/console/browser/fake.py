@@ -254,7 +254,7 @@ class Fake:
         gone = answered | self.closed
         waiting = [one for one in self.cards if not all(each.recommendation.id in gone for each in one.members)]
         open_count = sum(each.recommendation.id not in gone for one in waiting for each in one.members)
-        return Queue(f"fake/recommendation:0={len(self._events)}", {"shop": NOW_MS, "search": NOW_MS}, open_count, tuple(waiting))
+        return Queue(f"fake/recommendation:0={len(self._events)}", {"shop": NOW_MS, "search": NOW_MS}, open_count, tuple(waiting), 2 * MINUTE_MS)
 
     async def _post(self, request: web.Request) -> web.Response:
         path = "/" + unquote(request.match_info["path"])
