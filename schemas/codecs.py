@@ -7,7 +7,7 @@ import msgspec
 from schemas import topics
 from schemas.alignment import AlignmentEvent, RetrainingCommand, RetrainingResult
 from schemas.errors import DecodeError
-from schemas.events import Control, Decision, Feedback, Judgement, Merge, Model, Outcome, Recommendation, Sample, ScenarioEvent
+from schemas.events import Audit, Control, Decision, Feedback, Judgement, Merge, Model, Outcome, Recommendation, Sample, ScenarioEvent
 
 HOUR_MS = 3_600_000
 
@@ -25,6 +25,7 @@ TYPES: dict[str, Any] = {
     topics.MODEL.name: Model,
     topics.CONTROL.name: Control,
     topics.MERGE.name: Merge,
+    topics.AUDIT.name: Audit,
 }
 _DECODERS = {name: msgspec.json.Decoder(kind) for name, kind in TYPES.items()}
 _ENCODER = msgspec.json.Encoder()

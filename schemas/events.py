@@ -392,3 +392,19 @@ class Merge(Struct, frozen=True):
     group: str
     partition: int
     steps: tuple[MergeStep, ...]
+
+
+class Audit(Struct, frozen=True):
+    """One request to write that came to the console, taken or refused, and who made it: the only event with a person's name.
+
+    Everywhere else operators are known by their pseudonym alone.
+    """
+
+    time_ms: TimeMs
+    name: Name
+    role: Literal["viewer", "operator", "admin"]
+    operator: Name | None
+    method: str
+    path: str
+    status: int
+    position: str = ""

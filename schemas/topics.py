@@ -51,10 +51,11 @@ CONTROL = Topic(
     carries="kill, resume, freeze, shadow, revoke, quarantine, release, reopen",
 )
 MERGE = Topic("merge", "task", Retention.LONG, by_scope=False, carries="the order in which a task took its inputs")
+AUDIT = Topic("audit", "name", Retention.LONG, by_scope=False, carries="who wrote what through the console, by people's names")
 
 TOPICS = (
     TELEMETRY, SCENARIO, DECISION, RECOMMENDATION, FEEDBACK, OUTCOME, JUDGEMENT, ALIGNMENT,
-    RETRAINING_COMMAND, RETRAINING_RESULT, MODEL, CONTROL, MERGE,
+    RETRAINING_COMMAND, RETRAINING_RESULT, MODEL, CONTROL, MERGE, AUDIT,
 )  # fmt: skip
 # What people and other systems write; everything else is derived from these.
 INPUTS = (TELEMETRY, FEEDBACK, OUTCOME, MODEL, CONTROL)

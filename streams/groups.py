@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from agents.step import Step
-from schemas.topics import MERGE, Retention, Topic, dead_letter, physical
+from schemas.topics import AUDIT, FEEDBACK, MERGE, Retention, Topic, dead_letter, physical
 
 # Samples and scenarios can be had again from their sources; a week is what an operator has to notice.
 SHORT_RETENTION_MS = 7 * 86_400_000
@@ -84,6 +84,9 @@ def plan_topics(
     data = dict.fromkeys(topic for group in groups for topic in (*group.inputs, *group.outputs))
     if any(group.merges for group in groups):
         data[MERGE] = None
+    # Where people answer, the console notes who did.
+    if FEEDBACK in data:
+        data[AUDIT] = None
     plans = [
         TopicPlan(physical(topic.name, prefix), partitions, _config(RECORD_BYTES_MAX, None if keep else topic.retention)) for topic in data
     ]

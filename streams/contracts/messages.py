@@ -26,6 +26,7 @@ KEYS = {
     "scope": "The scope; for an answer, the recommendation's own key.",
     "scope|command|subject": "Scope (`*` for all), command and subject; the record's partition is the scope's.",
     "task": "The task, e.g. `deciding-3`.",
+    "name": "Who asked, by the name of the token.",
 }
 
 

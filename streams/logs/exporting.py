@@ -23,6 +23,8 @@ Shown = Callable[[str, int, int], object]
 async def export_log(deployment: Deployment, settings: Settings, topology: Iterable[TaskGroup], directory: Path, show: Shown) -> Manifest:
     """Write every topic of a deployment, committed records only, up to the ends as of now, and the manifest.
 
+    But for the audit topic: people's names stay where they are.
+
     What tasks had recorded of their progress is asked for first, then what they wrote, then what they read: so in a log
     taken from running workers every recorded block has its outputs and its inputs.
 
@@ -40,6 +42,7 @@ async def export_log(deployment: Deployment, settings: Settings, topology: Itera
     """
     prepare(directory)
     counts = await partition_counts(deployment)
+    counts.pop(topics.AUDIT.name, None)
     if not counts:
         raise TopologyError(f"{deployment.broker} has no topic that begins with {deployment.topic_prefix}; start one with `npo up`")
     groups = [consumer_group(deployment.application, group) for group in topology if not group.merges]
