@@ -7,11 +7,10 @@ from experiments.studies.study import Study, Trial, number
 from experiments.studies.table import load
 from schemas.settings import Profile
 
-SEEDS = 20
 PROFILE = Profile(name="default")
 
 
-def trials(study: str, condition: str, seeds: int = SEEDS) -> list[Trial]:
+def trials(study: str, condition: str, seeds: int) -> list[Trial]:
     """Run the trials of one condition of a study."""
     known: Study = load(study)
     return [known.trial(seed, PROFILE, **known.conditions[condition]) for seed in range(seeds)]
