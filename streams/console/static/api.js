@@ -52,8 +52,10 @@ async function request(path, options) {
     response = await fetch(PREFIX + path, { cache: "no-store", ...options });
   } catch (error) {
     if (error.name === "AbortError") throw error;
+    becomes("lost");
     throw new ApiError(0, "unreachable", "The console's server does not answer.");
   }
+  becomes("live");
   if (response.ok) return response;
   const problem = await response.json().catch(() => ({}));
   const kind = String(problem.type ?? "").replace(/^urn:npo:/, "");
@@ -139,7 +141,6 @@ async function follow(path, state, onEvent) {
   heard();
   const sent = headers({ Accept: "text/event-stream", ...(state.last ? { "Last-Event-ID": state.last } : {}) });
   const response = await request(path, { headers: sent, signal: state.abort.signal });
-  becomes("live");
   state.failures = 0;
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   const parse = parser((message) => {

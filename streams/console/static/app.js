@@ -1,6 +1,7 @@
 // The shell: which view is shown, the connection, who is at the page, the theme, the keys.
+import { answers, waiting } from "./answers.js";
 import { connection } from "./api.js";
-import { announce, ask, h, takesText } from "./dom.js";
+import { announce, ask, counted, h, takesText } from "./dom.js";
 import { load, nameSelf, operator, session } from "./session.js";
 
 /**
@@ -17,6 +18,9 @@ const KEYS = [
   ["g l", "the loop"],
   ["?", "these keys"],
 ];
+// A server that restarts is back sooner than anyone reads.
+const PATIENCE_MS = 1200;
+const RETRY_MS = 2000;
 const THEMES = ["", "light", "dark"];
 const THEME_SAYS = { "": "as the system has it", light: "light", dark: "dark" };
 const THEME_SIGN = { "": "◐", light: "☀", dark: "☾" };
@@ -59,8 +63,9 @@ async function show({ focus = true } = {}) {
 
 function failed(error) {
   const again = h("button", { type: "button", onclick: () => show() }, "Try again");
+  const timer = error.passing ? setTimeout(show, RETRY_MS) : null;
   const element = h("section", { class: "notice" }, h("h1", {}, "This view could not be shown"), h("p", {}, error.message), again);
-  return { element, title: "Error" };
+  return { element, title: "Error", failed: true, stop: () => clearTimeout(timer) };
 }
 
 /** Go to another address of the page. */
@@ -108,6 +113,24 @@ function showConnection() {
   shown.textContent = says;
 }
 
+let patience = null;
+function showBanner() {
+  const banner = document.getElementById("banner");
+  const kept = waiting();
+  const lost = connection.state === "lost";
+  const left_ms = PATIENCE_MS - (Date.now() - connection.since_ms);
+  clearTimeout(patience);
+  if (lost && left_ms > 0) patience = setTimeout(showBanner, left_ms);
+  const since = new Date(connection.since_ms).toLocaleTimeString([], { timeStyle: "short" });
+  const held = kept ? ` ${counted(kept, "answer waits", "answers wait")} for it.` : "";
+  banner.hidden = !(kept || (lost && left_ms <= 0));
+  if (banner.hidden) return;
+  const says = lost
+    ? [h("b", {}, `No connection since ${since}. `), `What you see may be old. Answers you give are kept in this browser and sent when it is back.${held}`]
+    : [h("b", {}, `${counted(kept, "answer is", "answers are")} not on the log yet. `), kept === 1 ? "The server cannot write now; it is sent again by itself." : "The server cannot write now; they are sent again by themselves."];
+  banner.replaceChildren(...says);
+}
+
 function showSession() {
   const button = document.getElementById("operator");
   const { me } = session;
@@ -140,8 +163,16 @@ function switchTheme() {
 document.addEventListener("click", followLinks);
 document.addEventListener("keydown", onKey);
 addEventListener("popstate", () => show());
-connection.addEventListener("change", showConnection);
-session.addEventListener("change", showSession);
+connection.addEventListener("change", () => {
+  showConnection();
+  showBanner();
+  if (connection.state === "live" && !session.me) load().catch(() => {});
+});
+answers.addEventListener("change", showBanner);
+session.addEventListener("change", () => {
+  showSession();
+  if (current?.failed) show();
+});
 document.getElementById("theme").addEventListener("click", switchTheme);
 document.getElementById("help").addEventListener("click", help);
 document.getElementById("operator").addEventListener("click", () => nameSelf({ again: true }));

@@ -8,6 +8,7 @@ import json
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -197,7 +198,7 @@ class Fake:
         application.router.add_get("/api/v1/{path:.*}", self._get)
         application.router.add_post("/api/v1/{path:.*}", self._post)
         application.on_response_prepare.append(self._secure)
-        self._runner = web.AppRunner(application, shutdown_timeout=0.05)
+        self._runner = web.AppRunner(application, shutdown_timeout=0.05, handler_cancellation=True)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
         await site.start()
@@ -254,7 +255,9 @@ class Fake:
         gone = answered | self.closed
         waiting = [one for one in self.cards if not all(each.recommendation.id in gone for each in one.members)]
         open_count = sum(each.recommendation.id not in gone for one in waiting for each in one.members)
-        return Queue(f"fake/recommendation:0={len(self._events)}", {"shop": NOW_MS, "search": NOW_MS}, open_count, tuple(waiting), 2 * MINUTE_MS)
+        return Queue(
+            f"fake/recommendation:0={len(self._events)}", {"shop": NOW_MS, "search": NOW_MS}, open_count, tuple(waiting), 2 * MINUTE_MS
+        )
 
     async def _post(self, request: web.Request) -> web.Response:
         path = "/" + unquote(request.match_info["path"])
@@ -306,13 +309,15 @@ class Fake:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         await response.prepare(request)
         await response.write(b": here\n\n")
-        while True:
-            news = self._news
-            for event, told in self._events[place:]:
-                place += 1
-                identity = f"fake/recommendation:0={place}"
-                await response.write(f"id: {identity}\nevent: {event}\ndata: {json.dumps(told)}\n\n".encode())
-            await news.wait()
+        with suppress(ConnectionResetError):
+            while True:
+                news = self._news
+                for event, told in self._events[place:]:
+                    place += 1
+                    identity = f"fake/recommendation:0={place}"
+                    await response.write(f"id: {identity}\nevent: {event}\ndata: {json.dumps(told)}\n\n".encode())
+                await news.wait()
+        return response
 
 
 def plain(body: Any, status: int = 200) -> web.Response:  # noqa: ANN401 - any struct

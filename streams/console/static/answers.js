@@ -1,0 +1,181 @@
+// Answers on their way: kept until the log has them, sent again with the same revision, and what the pipeline made of them.
+import { connection, post } from "./api.js";
+
+/*
+ * An answer's states:
+ *
+ * | state | what is known |
+ * |---|---|
+ * | sending | on its way |
+ * | waiting | the server was not reached, or could not: kept in this browser, and sent again |
+ * | accepted | the log has it (HTTP 201, or 200 where it had it already) |
+ * | counted | the pipeline has taken it, and it stands |
+ * | late | the pipeline has taken it; the recommendation was closed, so that it counts for trust only |
+ * | refused | the server or the pipeline has refused it; `detail` says why |
+ */
+const KEPT = "npo.answer.";
+const REVISIONS = "npo.revisions";
+const REVISIONS_MAX = 2000;
+const AGAIN_MS = [500, 1000, 2000, 4000];
+const SETTLED = new Set(["counted", "late", "refused"]);
+
+/** By decision and operator, the latest answer; dispatches `change` with `detail.decision`. */
+const held = new Map();
+const latest = new Map();
+export const answers = new EventTarget();
+
+const keyOf = (decision, operator) => `${decision} ${operator}`;
+
+function changed(answer, before) {
+  answers.dispatchEvent(new CustomEvent("change", { detail: { decision: answer.decision, answer, before } }));
+}
+
+function becomes(answer, state, detail = "") {
+  const before = answer.state;
+  answer.state = state;
+  answer.detail = detail;
+  const key = KEPT + keyOf(answer.decision, answer.operator);
+  if (state === "sending" || state === "waiting") localStorage.setItem(key, JSON.stringify(answer));
+  else localStorage.removeItem(key);
+  changed(answer, before);
+}
+
+function revisions() {
+  try {
+    return JSON.parse(localStorage.getItem(REVISIONS)) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+/** What this browser has used of revisions: a retracted answer is on the log, but no longer on the recommendation. */
+function use(decision, operator, revision) {
+  const entries = Object.entries(revisions()).filter(([key]) => key !== keyOf(decision, operator));
+  entries.push([keyOf(decision, operator), revision]);
+  localStorage.setItem(REVISIONS, JSON.stringify(Object.fromEntries(entries.slice(-REVISIONS_MAX))));
+}
+
+/** The answer of an operator to a decision as this page knows it; undefined where it gave none. */
+export const mine = (decision, operator) => held.get(keyOf(decision, operator));
+
+/** How many answers wait for the connection. */
+export const waiting = () => [...held.values()].filter((answer) => answer.state === "waiting").length;
+
+/** What stands of an operator on a recommendation, as this page or else the pipeline knows it: null where nothing does. */
+export function standing(recommendation, operator) {
+  const own = mine(recommendation.id, operator);
+  if (own && own.state !== "refused") return own.kind === "retract" ? null : own;
+  return recommendation.answers.find((each) => each.operator === operator && each.kind !== "retract") ?? null;
+}
+
+/**
+ * Give an answer; the same again is not sent.
+ *
+ * @param {object} recommendation as last heard of
+ * @param {{operator: string, kind: string, reason: ?string, note: ?string}} said
+ * @returns {boolean} whether it was news
+ */
+export function give(recommendation, said) {
+  const { operator, kind, reason = null, note = null } = said;
+  const stands = standing(recommendation, operator);
+  const same = stands && stands.kind === kind && (stands.reason ?? null) === reason && (stands.note ?? null) === note;
+  if (same || (kind === "retract" && !stands)) return false;
+  const told = recommendation.answers.find((each) => each.operator === operator)?.revision ?? 0;
+  const used = revisions()[keyOf(recommendation.id, operator)] ?? 0;
+  const revision = 1 + Math.max(told, used);
+  use(recommendation.id, operator, revision);
+  const answer = { decision: recommendation.id, operator, kind, reason, note, revision, state: "", detail: "", tries: 0 };
+  held.set(keyOf(answer.decision, operator), answer);
+  send(answer);
+  return true;
+}
+
+async function send(answer) {
+  becomes(answer, "sending");
+  const { decision, operator, kind, revision, reason, note } = answer;
+  const body = { operator, kind, revision, ...(reason ? { reason } : {}), ...(note ? { note } : {}) };
+  answer.tries += 1;
+  let given;
+  try {
+    given = await post(`/decisions/${encodeURIComponent(decision)}/answers`, body);
+  } catch (error) {
+    // A change of mind has taken this one's place.
+    if (held.get(keyOf(decision, operator)) !== answer) return;
+    if (error.passing || error.status === 401) {
+      becomes(answer, "waiting", error.message);
+      if (error.status !== 401) again();
+    } else {
+      becomes(answer, "refused", error.message);
+    }
+    return;
+  }
+  if (held.get(keyOf(decision, operator)) !== answer) return;
+  Object.assign(answer, { partition: given.body.partition, offset: given.body.offset, time_ms: given.body.time_ms, closed: given.body.closed });
+  becomes(answer, "accepted");
+  settle(answer);
+}
+
+let timer = null;
+let rounds = 0;
+
+function again() {
+  if (timer) return;
+  timer = setTimeout(() => {
+    timer = null;
+    rounds += 1;
+    resend();
+  }, AGAIN_MS[Math.min(rounds, AGAIN_MS.length - 1)]);
+}
+
+/** Send what waits. */
+export function resend() {
+  const found = [...held.values()].filter((answer) => answer.state === "waiting");
+  if (!found.length) rounds = 0;
+  found.forEach(send);
+}
+
+/** Take a recommendation's news: what of our answers stands by now. */
+export function hear(recommendation) {
+  latest.set(recommendation.id, recommendation);
+  for (const answer of held.values()) if (answer.decision === recommendation.id) settle(answer);
+}
+
+function settle(answer) {
+  const told = latest.get(answer.decision);
+  if (answer.state !== "accepted" || !told) return;
+  const own = told.answers.find((each) => each.operator === answer.operator);
+  const taken = (told.positions.feedback ?? 0) > answer.offset;
+  if (own?.revision === answer.revision) becomes(answer, told.late ? "late" : "counted");
+  else if (taken && answer.kind === "retract" && !own) becomes(answer, told.late ? "late" : "counted");
+  else if (own && own.revision > answer.revision) becomes(answer, "refused", "You have answered anew elsewhere since; that answer stands.");
+}
+
+/** Take a refusal of the pipeline (event `refused`): the answer that it is about, if it is one of ours. */
+export function hearRefused(refused) {
+  if (refused.topic !== "feedback") return;
+  for (const answer of held.values()) {
+    const there = answer.offset === refused.offset && answer.partition === refused.partition;
+    const it = refused.event ?? {};
+    const named = it.decision === answer.decision && it.operator === answer.operator && it.revision === answer.revision;
+    // Of the same revision twice, the one that came second was refused.
+    if (answer.offset === undefined ? named && it.kind === answer.kind : there) becomes(answer, "refused", refused.detail || refused.reason);
+  }
+}
+
+/** Forget answers whose end is known and whose card is no longer shown. */
+export function forget(decision) {
+  latest.delete(decision);
+  for (const [key, answer] of held) if (answer.decision === decision && SETTLED.has(answer.state)) held.delete(key);
+}
+
+/** What an earlier page of this browser could not send goes on its way. */
+function restore() {
+  for (const key of Object.keys(localStorage).filter((each) => each.startsWith(KEPT))) {
+    const answer = JSON.parse(localStorage.getItem(key));
+    held.set(keyOf(answer.decision, answer.operator), answer);
+    send(answer);
+  }
+}
+
+restore();
+connection.addEventListener("change", () => connection.state === "live" && resend());
