@@ -23,7 +23,7 @@ from streams.topology import TOPOLOGY
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
-PAGES = (*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md")))
+PAGES = (*sorted(ROOT.glob("*.md")), *sorted(page for page in DOCS.rglob("*.md") if "node_modules" not in page.parts))
 ENDINGS = "py|md|yaml|yml|toml|json|lock|png|svg"
 
 
