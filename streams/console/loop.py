@@ -41,7 +41,7 @@ from streams.explaining.words import modelled
 from streams.serving.brought import brought
 from streams.serving.force import Force
 from streams.serving.readmodel import LATEST
-from streams.serving.tally import ANSWERED, OVERRIDDEN
+from streams.serving.tally import ANSWERED, OVERRIDDEN, loss_target
 
 # The fields of a scope's hash that are JSON; the others are counts.
 KINDS: dict[str, Any] = {
@@ -152,7 +152,7 @@ def loss_view(past: LossWindow | None, window: LossWindow | None, series: Sequen
     """Return the loss and its target k r P(surfaced): what overrides at the declared rate cost per scenario, at the share surfaced."""
     shown = past or window
     surfaced = shown.surfaced / shown.scenarios if shown is not None and shown.scenarios else None
-    target = None if surfaced is None else profile.override_cost * profile.override_rate * surfaced
+    target = None if shown is None else loss_target(shown, profile)
     return LossView(
         past=past,
         window=window,

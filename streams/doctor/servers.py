@@ -14,7 +14,7 @@ from schemas.settings import Deployment
 from streams import admin
 from streams.clients import client_options
 from streams.doctor.case import Case, Finding
-from streams.engine.health import Report
+from streams.engine.probes import Report
 from streams.groups import TaskGroup
 from streams.home import find
 from streams.logs.reading import bounds, read_blocks

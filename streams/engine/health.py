@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import structlog
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
-from msgspec import Struct
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from schemas.errors import StateError
 from schemas.settings import Deployment
 from streams.engine.liveness import Watchdog
+from streams.engine.probes import Check, Report
 from streams.engine.published import Published
 from streams.engine.store import StoreFacts
 from streams.engine.task import Task
@@ -33,21 +33,6 @@ SILENCE_S_MAX = 10.0
 AWAY_LOG_S = 30.0
 
 log = structlog.get_logger()
-
-
-class Check(Struct, frozen=True):
-    """One check: whether it holds, what was found, and what is wrong where it does not hold."""
-
-    ok: bool
-    value: str | int | float
-    reason: str = ""
-
-
-class Report(Struct, frozen=True):
-    """All checks of one question, by name."""
-
-    ok: bool
-    checks: dict[str, Check]
 
 
 class TaskSeen(NamedTuple):

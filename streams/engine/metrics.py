@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from schemas import topics
 from schemas.errors import RecordError
 from schemas.headers import find
+from schemas.settings import Settings
 from streams.engine.fetch import Delivery
 from streams.engine.produce import Record
 from streams.engine.published import Published
@@ -41,10 +42,10 @@ class Metrics:
 
     Args:
         group: the group's name, the label of all of them.
-        settings: digest of the settings that the worker decides under.
+        settings: that the worker decides under.
     """
 
-    def __init__(self, group: str, settings: str) -> None:
+    def __init__(self, group: str, settings: Settings) -> None:
         # A series more for each that counts, of no use to Prometheus.
         disable_created_metrics()
         self.group = group
@@ -52,7 +53,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         names = ("group", "version", "settings")
         worker = Gauge("npo_worker_info", "1, with the release and the digest of the settings.", names, registry=self.registry)
-        worker.labels(group, version("npo-pipeline"), settings).set(1)
+        worker.labels(group, version("npo-pipeline"), settings.digest).set(1)
 
         def counter(name: str, documentation: str, *labels: str) -> Callable[..., Counter]:
             # To look a child up by its labels costs the library ten times what counting does.
@@ -61,7 +62,7 @@ class Metrics:
         def histogram(name: str, documentation: str, buckets: Sequence[float], *labels: str) -> Histogram:
             return Histogram(f"npo_{name}", documentation, ("group", *labels), registry=self.registry, buckets=buckets)
 
-        self.published = Published(group)
+        self.published = Published(group, settings.profile)
         self._records_in = counter("records_in", "Records taken and committed.", "task", "topic")
         self._blocks = counter("blocks", "Blocks taken and committed.", "task", "topic")
         self._outputs = counter("outputs", "Records written and committed, dead letters apart.", "task", "topic")

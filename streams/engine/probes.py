@@ -1,4 +1,4 @@
-"""The HTTP server of a worker: `/livez`, `/readyz`, `/metrics`.
+"""The HTTP server of a worker or of the publisher: `/livez`, `/readyz`, `/metrics`.
 
 It has a thread and an event loop of its own, so that a step that computes for long does not keep it from answering. Where it does not
 answer at all, the interpreter itself is stuck: that is what a liveness probe beside our own watchdog is for.
@@ -7,21 +7,49 @@ answer at all, the interpreter itself is stuck: that is what a liveness probe be
 import asyncio
 import threading
 from concurrent.futures import Future
+from typing import Protocol
 
 import msgspec
 from aiohttp import web
+from msgspec import Struct
 from prometheus_client import CollectorRegistry
 from prometheus_client.aiohttp import make_aiohttp_handler
 
 from schemas.errors import SettingsError
-from streams.engine.health import Health, Report
 
 OK, UNAVAILABLE = 200, 503
 START_S_MAX = 10.0
 
 
+class Check(Struct, frozen=True):
+    """One check: whether it holds, what was found, and what is wrong where it does not hold."""
+
+    ok: bool
+    value: str | int | float
+    reason: str = ""
+
+
+class Report(Struct, frozen=True):
+    """All checks of one question, by name."""
+
+    ok: bool
+    checks: dict[str, Check]
+
+
+class Health(Protocol):
+    """Whoever can tell whether a process lives and is ready, from any thread."""
+
+    def live(self) -> Report:
+        """Tell whether it makes progress."""
+        ...
+
+    def ready(self) -> Report:
+        """Tell whether it does its part."""
+        ...
+
+
 class Probes(threading.Thread):
-    """Serves a worker's health for as long as the process lives.
+    """Serves a process' health for as long as the process lives.
 
     Args:
         host: address to listen on.

@@ -12,16 +12,18 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from schemas import codecs
 from schemas.alignment import LossWindow, TrustSummary
 from schemas.errors import DecodeError
+from schemas.settings import Profile
 from schemas.topics import ALIGNMENT
 from streams.engine.produce import Record
-from streams.serving.tally import WHOLE_PAST
+from streams.serving.tally import WHOLE_PAST, loss_target
 
 # By name without `npo_scope_`: what it is, and the label beside group and scope.
 GAUGES = {
     "decisions": ("Decisions of a scope so far.", "status"),
     "answers": ("Answers so far, each operator's for itself, and decisions that nobody answered.", "answer"),
     "judged": ("Surfaced decisions so far that were liked or overridden, and of these the overridden.", "as"),
-    "alignment_loss": ("Alignment loss per scenario over the whole past: its estimate, and the ends of its interval.", "end"),
+    "outcomes": ("Withheld decisions so far that an outcome tells of, and of these the missed incidents.", "as"),
+    "alignment_loss": ("Alignment loss per scenario over the whole past: its estimate, the ends of its interval, and its target.", "end"),
     "override_budget": ("Overrides that are left, and those that open recommendations hold.", "counting"),
     "sources": ("Sources of answers, and of these those in quarantine.", "which"),
 }
@@ -33,10 +35,12 @@ class Published:
 
     Args:
         group: The task group's name.
+        profile: Whose declared costs and rate make the target of the loss.
     """
 
-    def __init__(self, group: str) -> None:
+    def __init__(self, group: str, profile: Profile) -> None:
         self._group = group
+        self._profile = profile
         self._told: dict[tuple[int, str], Numbers] = {}
 
     def note(self, task: int, outputs: Mapping[tuple[str, int], Sequence[Record]]) -> None:
@@ -48,7 +52,7 @@ class Published:
                     event = codecs.decode(topic, record.value)
                     place = task, event.scope
                     # Read by another thread: each is another dictionary after a change.
-                    self._told = {**self._told, place: {**self._told.get(place, {}), **numbers(event)}}
+                    self._told = {**self._told, place: {**self._told.get(place, {}), **numbers(event, self._profile)}}
 
     def gauges(self, tasks: Collection[int]) -> Iterator[Metric]:
         """Give the gauges of those tasks that are still here."""
@@ -61,17 +65,19 @@ class Published:
             yield family
 
 
-def numbers(event: object) -> Numbers:
+def numbers(event: object, profile: Profile) -> Numbers:
     """Return what an event of the alignment topic tells for the gauges, by their names and last label."""
     match event:
         case LossWindow(window=window) if window == WHOLE_PAST:
-            rate = event.override_given_answered
-            estimate = {} if event.loss is None else {"estimate": event.loss}
+            rate, miss = event.override_given_answered, event.miss_given_outcome
+            target = loss_target(event, profile)
+            loss = {"estimate": event.loss, "low": event.loss_low, "high": event.loss_high, "target": target}
             return {
                 "decisions": {"surfaced": event.surfaced, "withheld": event.withheld, "blocked": event.blocked},
                 "answers": dict(event.answers),
                 "judged": {"answered": rate.trials, "overridden": rate.events},
-                "alignment_loss": {**estimate, "low": event.loss_low, "high": event.loss_high},
+                "outcomes": {"told": miss.trials, "missed": miss.events},
+                "alignment_loss": {end: value for end, value in loss.items() if value is not None},
             }
         case TrustSummary():
             budget = event.budget

@@ -68,7 +68,7 @@ async def _serve(deployment: Deployment, settings: Settings, group: TaskGroup) -
         loop.add_signal_handler(number, told.set)
     watchdog = Watchdog(deployment.standstill_s)
     watchdog.start()
-    health, metrics = Health(deployment, watchdog), Metrics(group.name, settings.digest)
+    health, metrics = Health(deployment, watchdog), Metrics(group.name, settings)
     metrics.registry.register(Observed(group.name, health, watchdog, metrics.published))
     if deployment.health_port is not None:
         port = Probes(deployment.health_host, deployment.health_port, health, metrics.registry).serve()

@@ -7,6 +7,7 @@ from the topics' beginning. While Redis is away the publisher waits; nothing els
 
 import asyncio
 import signal
+from collections import Counter
 from contextlib import AsyncExitStack
 from typing import cast
 
@@ -21,8 +22,10 @@ from schemas import codecs, topics
 from schemas.errors import DecodeError, StackError
 from schemas.settings import Deployment
 from streams.admin import cluster_id
+from streams.engine.probes import Probes
 from streams.logs.reading import bounds, open_reader, partition_counts, require
 from streams.serving.following import why_refused
+from streams.serving.measures import Measures
 from streams.serving.readmodel import READ, VERSION, Changes, Entry, clear
 
 WAIT_MS = 250
@@ -46,10 +49,17 @@ class Publisher:
         redis: A client of Redis.
         cluster: The broker's cluster id.
         partitions: All partitions to read.
+        measures: What is counted.
     """
 
     def __init__(
-        self, deployment: Deployment, consumer: AIOKafkaConsumer, redis: Redis, cluster: str, partitions: list[TopicPartition]
+        self,
+        deployment: Deployment,
+        consumer: AIOKafkaConsumer,
+        redis: Redis,
+        cluster: str,
+        partitions: list[TopicPartition],
+        measures: Measures,
     ) -> None:
         self.prefix = deployment.application
         self.topic_prefix = deployment.topic_prefix
@@ -57,6 +67,7 @@ class Publisher:
         self.redis = redis
         self.cluster = cluster
         self.partitions = partitions
+        self.measures = measures
         self.written: Positions = {}
 
     async def run(self) -> None:
@@ -69,7 +80,10 @@ class Publisher:
             entries = [entry for batch in records.values() for record in batch if (entry := self.entry(record))]
             async for attempt in retry():
                 with attempt:
-                    if not await self.write(entries, places):
+                    if await self.write(entries, places):
+                        await self.measures.look(self.redis, self.prefix)
+                        self.measures.written((record.timestamp for batch in records.values() for record in batch), self.behind(places))
+                    else:
                         await self.synchronise()
 
     async def synchronise(self) -> None:
@@ -81,6 +95,7 @@ class Publisher:
                 places = self.places(self.written)
                 if places is None or any(not held[partition].first <= place <= held[partition].end for partition, place in places.items()):
                     log.info("read model rebuilt", redis_had=len(self.written), cluster=self.cluster)
+                    self.measures.rebuilds.inc()
                     await clear(self.redis, self.prefix)
                     places = {partition: held[partition].first for partition in self.partitions}
                     self.written = self.positions(places)
@@ -126,6 +141,15 @@ class Publisher:
             return None
         return Entry(topic, record.partition, record.offset, record.value, event)
 
+    def behind(self, places: Places) -> Counter[str]:
+        """Count the offsets of each topic that are not read yet, as of the broker's latest answers."""
+        behind: Counter[str] = Counter()
+        for partition, place in places.items():
+            # None before the first answer.
+            end = self.consumer.last_stable_offset(partition) or place
+            behind[topics.short(partition.topic, self.topic_prefix)] += max(0, end - place)
+        return behind
+
     @property
     def position_key(self) -> str:
         """The key of the positions."""
@@ -170,9 +194,14 @@ async def publish(deployment: Deployment) -> None:
     Raises:
         StackError: no Redis, or no broker, is known.
         TopologyError: a topic does not exist.
+        SettingsError: it cannot listen at its port of health.
     """
     if deployment.redis is None:
         raise StackError("no Redis for the read model: start one with `npo up`, or set NPO_REDIS=redis://host:port/0")
+    measures = Measures()
+    if deployment.health_port is not None:
+        port = Probes(deployment.health_host, deployment.health_port, measures, measures.registry).serve()
+        log.info("health", host=deployment.health_host, port=port)
     counts = await partition_counts(deployment)
     require(counts, READ, deployment)
     partitions = [
@@ -182,7 +211,7 @@ async def publish(deployment: Deployment) -> None:
         consumer = await stack.enter_async_context(open_reader(deployment))
         redis = Redis.from_url(deployment.redis, socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=REDIS_TIMEOUT_S)
         await stack.enter_async_context(redis)
-        await Publisher(deployment, consumer, redis, await cluster_id(deployment), partitions).run()
+        await Publisher(deployment, consumer, redis, await cluster_id(deployment), partitions, measures).run()
 
 
 async def _publish_until_stopped(deployment: Deployment) -> None:

@@ -19,6 +19,7 @@ from schemas.alignment import (
     TrustSummary,
 )
 from schemas.events import INITIAL, Answer, BudgetState, Decision, Heartbeat, Life, Recommendation, Scenario, StandingAnswer, Status
+from schemas.settings import Profile
 
 # What `Tally` reads; the records of other topics change nothing.
 TALLIED = ("scenario", "decision", "recommendation", "alignment", "retraining-result")
@@ -28,6 +29,13 @@ ANSWERED = "answered"
 OVERRIDDEN = "overridden"
 ADOPTED, REFUSED = "adopted", "refused"
 ANSWER_COUNTS = (Answer.OVERRIDE.value, Answer.LIKE.value, Answer.NEUTRAL.value, SKIPPED, ANSWERED, OVERRIDDEN)
+
+
+def loss_target(window: LossWindow, profile: Profile) -> float | None:
+    """Return k r P(surfaced): what overrides at the declared rate cost per scenario, at the share surfaced; None without scenarios."""
+    if not window.scenarios:
+        return None
+    return profile.override_cost * profile.override_rate * (window.surfaced / window.scenarios)
 
 
 def answer_kinds(answers: Iterable[StandingAnswer]) -> Counter[str]:

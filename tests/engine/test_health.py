@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from agents.step import Block
 from schemas import codecs
 from schemas.alignment import LossWindow, TrustSummary
-from schemas.settings import Deployment
+from schemas.settings import Deployment, load_settings
 from streams.embedded import Kafka
 from streams.engine.fetch import Delivery
 from streams.engine.health import SILENCE_S_MAX, Health, TaskSeen, look, observe
@@ -233,7 +233,7 @@ async def test_what_is_behind_counts_from_where_the_task_stands() -> None:
     """Behind is the distance to the last stable offset from the next record to take, past the markers that were seen already."""
     plan: Any = SimpleNamespace(application="test", names={"alpha": "npo.alpha.v1"}, steps={"alpha": None}, changelog="changes")
     stores = SimpleNamespace(look=lambda _: StoreFacts(0, 0, None))
-    task = Task(plan, 0, cast("Any", stores), Watchdog(60), Metrics("test", ""))
+    task = Task(plan, 0, cast("Any", stores), Watchdog(60), Metrics("test", load_settings(Deployment())))
     task.positions = {"alpha": 5}
     marker = Delivery(Block("alpha", 0, [], [], [], [], []), 5, 7)
     waiting = Delivery(Block("alpha", 0, [7], [int((time.time() - 9) * 1000)], [b"k"], [b"v"], [()]), 7, 8)
@@ -264,7 +264,7 @@ async def test_what_is_behind_counts_from_where_the_task_stands() -> None:
 
 def test_scopes_are_gauges_as_they_last_published_themselves() -> None:
     """Decisions, answers, loss and budget of each scope's whole past, as last written; those of tasks that went elsewhere are gone."""
-    metrics = Metrics("deciding", "")
+    metrics = Metrics("deciding", load_settings(Deployment()))
     windows = [replace(example("window", LossWindow), window=window, surfaced=surfaced) for window, surfaced in ((-1, 7), (-1, 9), (3, 1))]
     trust = replace(example("trust", TrustSummary), scope="db")
     written = [Record(b"", codecs.encode(event), (), 0) for event in (*windows, trust)]
@@ -280,6 +280,8 @@ def test_scopes_are_gauges_as_they_last_published_themselves() -> None:
     assert found["npo_scope_decisions", scope, "surfaced"] == 9
     assert found["npo_scope_judged", scope, "overridden"] == windows[0].override_given_answered.events
     assert found["npo_scope_alignment_loss", scope, "high"] == windows[0].loss_high
+    assert found["npo_scope_alignment_loss", scope, "target"] == pytest.approx(4 * 0.1 * 9 / windows[0].scenarios)
+    assert found["npo_scope_outcomes", scope, "missed"] == windows[0].miss_given_outcome.events
     assert found["npo_scope_override_budget", "db", "trusted"] == trust.budget.trusted
     assert found["npo_scope_sources", "db", "quarantined"] == sum(source.quarantined for source in trust.sources)
     here = [sample.labels["scope"] for family in metrics.published.gauges({3}) for sample in family.samples]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from agents.step import Block
 from schemas.errors import PositionError, TopologyError
+from schemas.settings import Deployment, load_settings
 from streams.engine.broker import TopicFacts, check_positions
 from streams.engine.fetch import BLOCK_RECORDS_MAX, Delivery
 from streams.engine.liveness import Watchdog
@@ -34,7 +35,7 @@ def new_task(control_due: int = 0, **positions: int) -> Task:
     """A task at these positions that nobody runs."""
     plan: Any = SimpleNamespace(application="test")
     store: Any = None
-    task = Task(plan, 0, store, Watchdog(60), Metrics("test", ""))
+    task = Task(plan, 0, store, Watchdog(60), Metrics("test", load_settings(Deployment())))
     task.positions = {"alpha": 0, "beta": 0, "control": 0} | positions
     task._control_due = control_due
     return task
