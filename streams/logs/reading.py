@@ -39,10 +39,10 @@ async def open_reader(deployment: Deployment, *, committed: bool = True) -> Asyn
         max_partition_fetch_bytes=4 << 20,
         fetch_max_wait_ms=WAIT_MS,
     )
-    await consumer.start()
-    # A consumer that is stopped before its background task has had its first turn raises that task's cancellation.
-    await asyncio.sleep(0)
     try:
+        await consumer.start()
+        # A consumer that is stopped before its background task has had its first turn raises that task's cancellation.
+        await asyncio.sleep(0)
         yield consumer
     finally:
         await consumer.stop()
