@@ -142,7 +142,7 @@ export function timeChart(element, chart) {
       series: [{}, ...series],
       bands: chart.band ? [{ series: [chart.band[0] + 1, chart.band[1] + 1], fill: () => colour("chart-band", box) }] : [],
       scales: { y: { range: (_plot, low, high) => around(low, high, chart.range) } },
-      axes: [axis(box, { splits: xSplits, values: xLabels, space: 50 }), axis(box, { size: 52, values: (_plot, splits) => splits.map(brief) })],
+      axes: [axis(box, { splits: xSplits, values: xLabels, size: 28 }), axis(box, { size: 52, values: (_plot, splits) => splits.map(brief) })],
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
       hooks: { draw: [verticals(chart.marks ?? [], box)], setCursor: [(plot) => read(plot.cursor.idx ?? last)] },
     },

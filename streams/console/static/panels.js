@@ -4,6 +4,7 @@ import { h, stamp } from "./dom.js";
 import { facts, table } from "./parts.js";
 
 const DECISIONS_SHOWN = 20;
+const LONG = 12; // from here on a value does not fit a tile in large letters
 const FORCE = {
   killed: "The kill switch is on: nothing is surfaced.",
   frozen: "Frozen: answers move neither scores nor trust.",
@@ -14,6 +15,7 @@ const says = (text) => h("p", { class: "says" }, text);
 const percent = (rate) => (rate === null ? "–" : `${(rate * 100).toFixed(rate < 0.1 ? 1 : 0)} %`);
 const fixed = (digits) => (value) => (value === null || value === undefined ? "–" : value.toFixed(digits));
 const three = fixed(3);
+const whole = (count) => count.toLocaleString("en");
 
 /** `draw` puts a panel's content into its body and returns its charts; it is called where `pick` gives something else than before. */
 export const PANELS = [
@@ -21,22 +23,23 @@ export const PANELS = [
   { title: "Alignment loss", pick: (told) => told.loss, draw: loss },
   { title: "Overrides and budget", pick: (told) => [told.override_rates, told.budget], draw: overrides },
   { title: "Thresholds", pick: (told) => told.thresholds, draw: thresholds },
-  { title: "Trust by source", pick: (told) => [told.sources, told.teams], draw: trust },
   { title: "Meta-monitor", pick: (told) => told.monitor, draw: monitor },
+  { title: "Trust by source", pick: (told) => [told.sources, told.teams], draw: trust },
   { title: "Retrainings", pick: (told) => [told.retrainings, told.model], draw: retrainings },
 ];
 
 function glance(body, _data, told) {
   const { past, target } = told.loss;
   const { answered } = told.override_rates;
-  const tile = (name, value, note, tone = "") => h("div", { class: `tile ${tone}` }, h("dt", {}, name), h("dd", {}, h("b", {}, value), h("span", {}, note)));
+  const decided = ["surfaced", "withheld", "blocked"].map((name) => [name, told.counts[name] ?? 0]);
+  const tile = (name, value, note, tone = "") => h("div", { class: `tile ${tone}` }, h("dt", {}, name), h("dd", {}, h("b", { class: value.length > LONG ? "long" : null }, value), h("span", {}, note)));
   const above = past && target !== null && past.loss_low > target;
   const tiles = [
     tile("alignment loss", past ? three(past.loss) : "–", past ? `${three(past.loss_low)} to ${three(past.loss_high)}, target ${three(target)}` : "not known yet", above ? "bad" : ""),
-    tile("overridden", percent(answered.rate), `${answered.events} of ${answered.trials} answered`),
+    tile("overridden", percent(answered.rate), `${whole(answered.events)} of ${whole(answered.trials)} answered`),
     tile("override budget", told.budget ? fixed(1)(told.budget.trusted) : "–", told.budget ? `left, ${told.budget.open} held by open ones` : "not known yet", told.budget && told.budget.trusted < 1 ? "bad" : ""),
-    tile("decided", String(["surfaced", "withheld", "blocked"].reduce((sum, name) => sum + (told.counts[name] ?? 0), 0)), `${told.counts.surfaced ?? 0} surfaced, ${told.counts.withheld ?? 0} withheld, ${told.counts.blocked ?? 0} blocked`),
-    tile("model", told.model.id, told.model.says),
+    tile("decided", whole(decided.reduce((sum, [, count]) => sum + count, 0)), decided.map(([name, count]) => `${whole(count)} ${name}`).join(", ")),
+    tile("model in force", told.model.id, told.model.time_ms === null ? told.model.says : `since ${stamp(told.model.time_ms)} UTC`),
   ];
   const forces = told.in_force.map((each) => {
     const reach = each.reach === "*" ? "every scope" : each.reach;
@@ -52,7 +55,7 @@ function loss(body, data) {
   const { series, target } = data;
   if (!series.length) return body.replaceChildren(says(data.says), says(data.target_says), says("No window has closed yet."));
   const figure = h("figure", {});
-  body.replaceChildren(says(data.target_says), figure);
+  body.replaceChildren(figure, says(data.target_says));
   const lines = [
     { name: "loss", values: series.map((each) => each.loss), colour: "chart-1", format: three },
     { name: "high end", values: series.map((each) => each.loss_high), colour: "chart-band", format: three, quiet: true },
@@ -66,7 +69,7 @@ function loss(body, data) {
 
 function overrides(body, [rates, budget]) {
   const named = { answered: "of the answered", surfaced: "of the surfaced", scenario: "of all scenarios" };
-  const rows = Object.entries(named).map(([name, text]) => [text, String(rates[name].events), String(rates[name].trials), percent(rates[name].rate), meter(rates[name].rate)]);
+  const rows = Object.entries(named).map(([name, text]) => [text, whole(rates[name].events), whole(rates[name].trials), percent(rates[name].rate), meter(rates[name].rate)]);
   const left = budget ? [h("h3", {}, "Budget"), says(budget.says), facts([["left, by trust", fixed(1)(budget.trusted)], ["left, every override counted", fixed(1)(budget.raw)], ["held by open recommendations", String(budget.open)]])] : [says("No override budget is published yet.")];
   body.replaceChildren(says(rates.says), table("Overridden recommendations, by what they are a share of", ["share", "overridden", "of", "rate", ""], rows), ...left);
 }
@@ -79,19 +82,18 @@ function meter(rate) {
 
 function thresholds(body, data) {
   if (!data) return body.replaceChildren(says("No threshold table is published yet."));
-  const rows = data.rows.map((each) => {
-    const used = each.threshold === data.in_use;
-    return [h("span", { class: used ? "in-use" : "" }, brief(each.threshold), used ? " in use" : ""), each.says, String(each.overrides), String(each.misses), `${each.known} of ${each.surfaced}`];
-  });
-  body.replaceChildren(says(data.says), table("What each threshold would have had", ["threshold", "in words", "overrides", "misses", "known of surfaced"], rows));
+  const rows = data.rows.map((each) => [
+    h("span", { class: each.threshold === data.in_use ? "in-use" : null }, each.says), whole(each.overrides), whole(each.misses), `${whole(each.known)} of ${whole(each.surfaced)}`,
+  ]);
+  body.replaceChildren(says(data.says), table("What each threshold would have had", ["threshold", "overrides", "misses", "known of surfaced"], rows));
 }
 
 function trust(body, [sources, teams]) {
   const rows = sources.map((each) => [
     h("span", {}, each.source, each.quarantined ? h("span", { class: "count alarm" }, "quarantined") : ""),
-    each.weight.toFixed(2), meter(each.weight), `${each.overrides} of ${each.answers}`, each.alpha.toFixed(2), each.beta.toFixed(2), each.disagreement.toFixed(1), each.says,
+    each.weight.toFixed(2), meter(each.weight), each.says,
   ]);
-  const columns = ["source", "weight", "", "overrides of answers", "P(like | wanted)", "P(override | unwanted)", "disagreement", "in words"];
+  const columns = ["source", "weight", "", "in words"];
   const listed = sources.length ? table("Trust by source", columns, rows) : says("No source has answered yet.");
   body.replaceChildren(listed, ...(teams ? [h("h3", {}, "Teams"), says(teams.says)] : []));
 }
@@ -102,7 +104,7 @@ function monitor(body, data) {
   const figure = h("figure", {});
   const rows = decisions.slice(-DECISIONS_SHOWN).reverse().map((each) => [String(each.window), each.action, brief(each.statistic), brief(each.price), each.challenger ?? "–", each.reason]);
   const latest = h("details", { "data-name": "decisions" }, h("summary", {}, `its last ${rows.length} decisions`), table("Decisions of the meta-monitor", ["window", "did", "statistic", "price", "challenger", "why"], rows));
-  body.replaceChildren(says(data.fidelity_says), figure, latest);
+  body.replaceChildren(figure, latest, says(data.fidelity_says));
   return [timeChart(figure, {
     title: "Statistic of the meta-monitor against the price of a retraining, by window",
     says: data.says,
@@ -119,9 +121,15 @@ function monitor(body, data) {
 function retrainings(body, [results, model]) {
   const inForce = says(`In force: ${model.id}. ${model.says}`);
   if (!results.length) return body.replaceChildren(inForce, says("Nothing has been retrained yet."));
-  const items = [...results].sort((one, other) => other.time_ms - one.time_ms).map((each) => h("li", {},
+  const items = results.map((each) => h("li", {},
     h("span", { class: `status ${each.status}` }, each.status), " ", h("time", {}, `${stamp(each.time_ms)} UTC`), `, window ${each.window}`,
     h("p", {}, each.says),
-    h("p", { class: "quiet" }, `${each.reason}${each.model ? ` · model ${each.model}` : ""} · against ${each.in_force}`)));
+    h("p", { class: "quiet" }, evaluated(each))));
   body.replaceChildren(inForce, h("ol", { class: "retrainings" }, ...items));
+}
+
+function evaluated({ evaluation, in_force, reason }) {
+  if (!evaluation) return `${reason}; not evaluated against ${in_force}`;
+  const numbers = [`${evaluation.judged} judged decisions`, `effective sample size ${brief(evaluation.effective_sample_size)}`, `the two differ on ${evaluation.differing}`];
+  return `against ${in_force}: ${numbers.join(", ")}`;
 }

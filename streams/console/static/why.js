@@ -1,7 +1,7 @@
 // Why one decision was surfaced, withheld or blocked, and what came of it: what `npo why` shows.
 import { events, get } from "./api.js";
 import { bar, brief, momentChart } from "./chart.js";
-import { h, stamp } from "./dom.js";
+import { counted, h, stamp } from "./dom.js";
 import { facts, section, table } from "./parts.js";
 
 const DEBOUNCE_MS = 400;
@@ -139,7 +139,7 @@ function scored(told) {
   return h("div", {},
     ...(score.kind === "mean" ? [h("p", {}, note)] : []),
     parts,
-    ...(rest.length ? [h("details", { "data-name": "unweighted" }, h("summary", {}, `${rest.length} features without weight in this model`), h("p", { class: "quiet" }, rest.map((name) => `${name} ${valued(values, name)}`).join(", ")))] : []));
+    ...(rest.length ? [h("details", { "data-name": "unweighted" }, h("summary", {}, `${counted(rest.length, "feature")} without weight in this model`), h("p", { class: "quiet" }, rest.map((name) => `${name} ${valued(values, name)}`).join(", ")))] : []));
 }
 
 /** A row for each feature that the model weighs, or its class's mean: the logit is what both add together. */
@@ -169,7 +169,7 @@ function policy(told) {
   const says = verdict.allowed ? "Allowed: no rule denied it." : `Refused by ${verdict.rules.join(", ") || "no rule that is named"}.`;
   const error = verdict.error ? [h("p", { class: "problem" }, `Could not be judged: ${verdict.error}`)] : [];
   const rows = Object.entries(verdict.facts).sort().map(([name, value]) => [name, typeof value === "number" ? brief(value) : String(value)]);
-  const listed = h("details", { "data-name": "facts" }, h("summary", {}, `the ${rows.length} facts it was judged over`), table("Facts", ["fact", "value"], rows));
+  const listed = h("details", { "data-name": "facts" }, h("summary", {}, `${counted(rows.length, "fact")} that it was judged over`), table("Facts", ["fact", "value"], rows));
   return h("div", {}, h("p", {}, says), ...error, ...(rows.length ? [listed] : []));
 }
 
