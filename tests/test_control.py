@@ -16,9 +16,10 @@ from schemas.identity import partition_of
 from schemas.settings import Deployment
 from schemas.topics import CONTROL, dead_letter, physical
 from streams.cli import control, main
-from streams.cli.control import send
 from streams.embedded import Kafka
 from streams.logs.taking import since_now
+from streams.serving import commanding
+from streams.serving.commanding import send
 from streams.serving.force import Force
 from tests.deciding_worker import PARTITIONS, deciding, events, send_scenarios, unusual, variables
 
@@ -142,18 +143,18 @@ def test_a_command_that_nobody_takes_is_a_fault(monkeypatch: pytest.MonkeyPatch,
     assert "NOT in force yet" in capsys.readouterr().out
     assert main(["control", "freeze", "--scope", "nobodys", "--no-wait"]) == 0
     with pytest.raises(SettingsError, match="of nobody"):
-        control.letters_of(Control(Command.REVOKE, 0, "me"), 1)
+        commanding.letters_of(Control(Command.REVOKE, 0, "me"), 1)
     with pytest.raises(SettingsError, match="scope"):
-        control.letters_of(Control(Command.KILL, 0, "me", "x" * 300), 1)
+        commanding.letters_of(Control(Command.KILL, 0, "me", "x" * 300), 1)
     for refused in (Control(Command.KILL, 0, "me", "a\x1fb"), Control(Command.REVOKE, 0, "me", "web", "e\x1fve")):
         with pytest.raises(SettingsError, match=r"U\+001F"):
-            control.letters_of(refused, 1)
+            commanding.letters_of(refused, 1)
 
 
 @pytest.mark.usefixtures("commands")
 def test_a_command_that_the_tasks_refuse_is_a_fault(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A command that becomes a dead letter is told with its reason and code 1, and nowhere said to be in force."""
-    monkeypatch.setattr(control, "places_of", lambda *_: [1 - partition_of(b"astray", PARTITIONS)])
+    monkeypatch.setattr(commanding, "places_of", lambda *_: [1 - partition_of(b"astray", PARTITIONS)])
     assert main(["control", "kill", "--scope", "astray", "--json"]) == 1
     told = json.loads(capsys.readouterr().out)
     assert (told["in_force"], told["refused"].split(":")[0]) == (False, "wrong_partition")

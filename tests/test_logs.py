@@ -21,13 +21,14 @@ from schemas.events import Answer, Command, Control, Feedback, Outcome, Verdict
 from schemas.headers import Headers
 from schemas.identity import partition_of
 from schemas.settings import Deployment
-from streams.cli.answers import Said, give
+from streams.cli.answers import give
 from streams.embedded import Kafka
 from streams.logs.exporting import export_log
 from streams.logs.files import open_log, read_manifest, read_partition, topic_file, topic_writer
 from streams.logs.importing import Original, by_append_time, import_log, targets
 from streams.logs.reading import bounds, open_reader, partition_counts, read_blocks
 from streams.logs.replay import joined
+from streams.serving.answering import Said
 from streams.topology import TOPOLOGY
 from tests.replay.simulation import SETTINGS, append, empty, memory_log, save
 

@@ -22,6 +22,7 @@ COMMANDS = (
     ("worker", "streams.cli.worker:worker", "Run workers of task groups, for production.", "Stack"),
     ("topology", "streams.cli.topics:topology", "Show the system on one page.", "Stack"),
     ("topics", "streams.cli.topics:topics_app", "Compare or correct topics: plan, apply.", "Stack"),
+    ("token", "streams.cli.tokens:token_app", "Who may use the console: add, list, remove.", "Stack"),
     ("play", "streams.cli.play:play", "Send telemetry from parquet files.", "Loop"),
     ("watch", "streams.cli.watch:watch", "Show live what is surfaced, answered and lost.", "Loop"),
     ("answer", "streams.cli.answers:answer", "Answer a recommendation.", "Loop"),

@@ -13,16 +13,16 @@ from rich.table import Table
 from rich.text import Text
 
 from schemas import topics
-from schemas.codecs import encode
 from schemas.errors import NotSurfacedError, SettingsError, UnknownDecisionError
 from schemas.events import Answer, Feedback, Life, Recommendation, StandingAnswer, Status
-from schemas.headers import CONTENT_TYPE, JSON, rfc3339
+from schemas.headers import rfc3339
 from schemas.identity import partition_of
 from schemas.settings import Deployment
 from streams.home import account, connect
 from streams.logs.reading import open_reader, partition_counts, require
 from streams.logs.tails import event_time, records_of
-from streams.logs.taking import WAIT_S, Letter, Sent, Since, open_office, since_now
+from streams.logs.taking import WAIT_S, Sent, Since, open_office, since_now
+from streams.serving.answering import Said, compose, letter, standing
 from streams.serving.following import follow
 from streams.serving.tally import is_answerable
 
@@ -44,16 +44,6 @@ class Made(Struct):
     id: str
     scope: str
     status: Status
-
-
-class Said(Struct):
-    """What an operator says; without a revision, one more than the operator's last."""
-
-    kind: Answer
-    operator: str
-    reason: str | None = None
-    note: str | None = None
-    revision: int | None = None
 
 
 class Given(Struct):
@@ -165,22 +155,12 @@ async def give(deployment: Deployment, decision: str, said: Said, scope: str | N
         time_ms = await event_time(consumer, deployment.topic_prefix, counts, shown.scope, shown.time_ms)
         partition = partition_of(key, counts[topics.FEEDBACK.name])
         # Not of those that stand: a retracted answer does not, and the next one must still be newer.
-        given = [
-            earlier.revision
-            async for _, earlier in records_of(consumer, topics.FEEDBACK.name, deployment.topic_prefix, partition, _GIVEN)
-            if (earlier.decision, earlier.operator) == (shown.id, said.operator)
-        ]
-    last = max([*given, *(standing.revision for standing in shown.answers if standing.operator == said.operator)], default=0)
-    revision = last + 1 if said.revision is None else said.revision
-    try:
-        feedback = msgspec.convert({**to_builtins(said), "decision": shown.id, "time_ms": time_ms, "revision": revision}, Feedback)
-    except msgspec.ValidationError as error:
-        raise SettingsError(f"not an answer: {error}; change the option of that name") from error
+        given = [earlier async for _, earlier in records_of(consumer, topics.FEEDBACK.name, deployment.topic_prefix, partition, _GIVEN)]
+    feedback = compose(said, shown.id, time_ms, [*given, *standing(shown.id, shown.answers)])
     watched = [(name, partition_of(key, counts[name])) for name in (topics.RECOMMENDATION.name, refused) if name in counts]
     since = None if wait_s is None else await since_now(deployment, watched)
     async with open_office(deployment) as office:
-        letter = Letter(topics.FEEDBACK.name, partition, key, encode(feedback), ((CONTENT_TYPE, JSON),))
-        (sent,) = await office.send([letter])
+        (sent,) = await office.send([letter(feedback, key, counts[topics.FEEDBACK.name])])
         if since is None or wait_s is None:
             return Given(feedback, taken=None, said="sent; `npo watch` counts it when it is taken")
         if not await office.taken([sent], wait_s):

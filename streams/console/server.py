@@ -17,10 +17,10 @@ from redis.asyncio import Redis
 
 from schemas.errors import SettingsError, StackError
 from schemas.settings import CONSOLE_PORT, Deployment, Settings, load_settings
-from streams.console import openapi, reads, stream
+from streams.console import audit, auth, openapi, reads, stream, writer, writes
 from streams.console.measures import MEASURES, Measures, handler, measure
 from streams.console.problems import ProblemError, answer, known
-from streams.console.routes import API, DEPLOYMENT, JSON, RANKS, REDIS, SETTINGS, Answer, Call, Identity, Route
+from streams.console.routes import API, DEPLOYMENT, JSON, RANKS, REDIS, SETTINGS, Answer, Call, Route
 from streams.home import web_address
 
 STATIC = Path(__file__).parent / "static"
@@ -38,8 +38,8 @@ REDIS_TIMEOUT_S = 5.0
 # A stream of events ends with its server; what writes has its answer by then.
 SHUTDOWN_S = 2.0
 
-ROUTES: tuple[Route, ...] = (*reads.ROUTES, *stream.ROUTES)
-LIFESPANS = (stream.lifespan,)
+ROUTES: tuple[Route, ...] = (*reads.ROUTES, *stream.ROUTES, *writes.ROUTES)
+LIFESPANS = (auth.lifespan, writer.lifespan, writes.lifespan, stream.lifespan)
 
 log = structlog.get_logger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -80,23 +80,22 @@ def make_application(deployment: Deployment, settings: Settings) -> web.Applicat
 def endpoint(route: Route) -> Handler:
     """Return what answers a route: who asks may, parameters and body fit, and then its handler."""
 
-    async def handle(request: web.Request) -> web.StreamResponse:
-        identity = await identify(request)
-        if RANKS[identity.role] < RANKS[route.role]:
-            raise ProblemError(403, f"{identity.name} is {identity.role}; {route.method} {route.path} is for {route.role}s", "role")
-        call = Call(request, identity, dict(request.match_info), parameters(request, route), await body(request, route))
+    async def respond(call: Call) -> web.StreamResponse:
+        if RANKS[call.identity.role] < RANKS[route.role]:
+            who = f"{call.identity.name} is {call.identity.role}"
+            raise ProblemError(403, f"{who}; {route.method} {route.path} is for {route.role}s", "role")
+        call.query, call.body = parameters(call.request, route), await body(call.request, route)
         given = await route.handler(call)
         if isinstance(given, web.StreamResponse):
             return given
         content, status = given if isinstance(given, Answer) else (given, route.status)
         return web.Response(status=status, body=msgspec.json.encode(content), content_type=JSON)
 
+    async def handle(request: web.Request) -> web.StreamResponse:
+        call = Call(request, await auth.identify(request), dict(request.match_info), None, None)
+        return await (respond(call) if route.method == "GET" else audit.noted(call, partial(respond, call)))
+
     return handle
-
-
-async def identify(_: web.Request) -> Identity:
-    """Tell who asks."""
-    return Identity("local", "admin")
 
 
 def parameters(request: web.Request, route: Route) -> Any:  # noqa: ANN401 - the route's own struct
@@ -190,9 +189,9 @@ async def serve(deployment: Deployment, *, ready: Callable[[str], None] = lambda
     """
     application = make_application(deployment, load_settings(deployment))
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_S)
-    await runner.setup()
     port = CONSOLE_PORT if deployment.console_port is None else deployment.console_port
     try:
+        await runner.setup()
         try:
             await web.TCPSite(runner, deployment.console_host, port).start()
         except OSError as error:

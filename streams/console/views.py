@@ -18,6 +18,7 @@ from schemas.alignment import (
     ThresholdRow,
 )
 from schemas.events import (
+    NAME_LENGTH_MAX,
     Answer,
     BudgetState,
     Command,
@@ -29,9 +30,12 @@ from schemas.events import (
     Sample,
 )
 from streams.serving.brought import Brought
+from streams.serving.commanding import Effect
 
 SAMPLES_MAX = 10_000
 REVISION_MAX = 1_000_000
+# A source of outcomes is called `outcome:NAME`.
+SUBJECT_LENGTH_MAX = NAME_LENGTH_MAX + len("outcome:")
 
 
 class Problem(Struct, frozen=True):
@@ -371,9 +375,16 @@ class TelemetryAccepted(Struct, frozen=True):
 
 
 class ControlRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """A command to one scope, or to all where none is given; `subject` is the source it is about."""
+    """A command to one scope, or to all where none is given; `subject` is the source it is about, `operator` as with answers."""
 
     command: Command
     scope: Name | None = None
-    subject: str = ""
-    reason: str = ""
+    subject: Annotated[str, Meta(max_length=SUBJECT_LENGTH_MAX)] = ""
+    reason: Note = ""
+    operator: Name | None = None
+
+
+class Commanded(Effect, kw_only=True):
+    """What came of a command."""
+
+    says: str

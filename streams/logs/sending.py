@@ -30,13 +30,22 @@ async def open_sender(deployment: Deployment) -> AsyncIterator["Sender"]:
 
 
 class Sender:
-    """Collects records into one batch a partition; order inside a partition is that of the calls."""
+    """Collects records into one batch a partition; order inside a partition is that of the calls.
+
+    Args:
+        producer: A producer that has started.
+        prefix: Begins the names of topics.
+
+    Attributes:
+        positions: The next offset after what has been acknowledged, by partition (`telemetry:3`).
+    """
 
     def __init__(self, producer: AIOKafkaProducer, prefix: str) -> None:
+        self.positions: dict[str, int] = {}
         self._producer = producer
         self._prefix = prefix
         self._open: dict[tuple[str, int], Any] = {}
-        self._unacknowledged: list[asyncio.Future[Any]] = []
+        self._unacknowledged: list[tuple[int, asyncio.Future[Any]]] = []
         self._pending = 0
 
     async def send(self, topic: str, partition: int, key: bytes | None, value: bytes | None, headers: Headers) -> None:
@@ -58,7 +67,9 @@ class Sender:
         self._pending = 0
         for place in list(self._open):
             await self._hand_over(place)
-        await asyncio.gather(*earlier)
+        acknowledged = await asyncio.gather(*(future for _, future in earlier))
+        for (records, _), first in zip(earlier, acknowledged, strict=True):
+            self.positions[f"{topics.short(first.topic, self._prefix)}:{first.partition}"] = first.offset + records
 
     async def flush(self) -> None:
         """Hand over what is collected and wait until all of it is acknowledged."""
@@ -68,4 +79,4 @@ class Sender:
     async def _hand_over(self, place: tuple[str, int]) -> None:
         batch = self._open.pop(place)
         topic, partition = place
-        self._unacknowledged.append(await self._producer.send_batch(batch, topic, partition=partition))
+        self._unacknowledged.append((batch.record_count(), await self._producer.send_batch(batch, topic, partition=partition)))

@@ -53,6 +53,15 @@ class Told(NamedTuple):
     headers: Headers
 
 
+async def send_letters(producer: AIOKafkaProducer, prefix: str, letters: Iterable[Letter]) -> list[Sent]:
+    """Send records at once, and return where they were appended."""
+    futures = [
+        await producer.send(topics.physical(topic, prefix), value, key, partition, headers=list(headers))
+        for topic, partition, key, value, headers in letters
+    ]
+    return [Sent(topics.short(done.topic, prefix), done.partition, done.offset) for done in await asyncio.gather(*futures)]
+
+
 class Office:
     """Sends records for one task group and waits until it has taken them; `open_office` makes one.
 
@@ -71,12 +80,7 @@ class Office:
 
     async def send(self, letters: Iterable[Letter]) -> list[Sent]:
         """Send records at once, and return where they were appended."""
-        prefix = self.deployment.topic_prefix
-        futures = [
-            await self._producer.send(topics.physical(topic, prefix), value, key, partition, headers=list(headers))
-            for topic, partition, key, value, headers in letters
-        ]
-        return [Sent(topics.short(done.topic, prefix), done.partition, done.offset) for done in await asyncio.gather(*futures)]
+        return await send_letters(self._producer, self.deployment.topic_prefix, letters)
 
     async def taken(self, sent: Iterable[Sent], wait_s: float) -> bool:
         """Wait until the group has committed beyond all of the records; false where it has not in `wait_s`.
