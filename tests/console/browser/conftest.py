@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect, sync_playwright
 
 from tests.console.browser.fake import Fake, card
 
@@ -14,6 +14,7 @@ FLAGS = (
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 # What Chromium says of answers that a test asked for.
+WAIT_MS = 30_000  # for what must come; the machine may be busy
 EXPECTED = ("Failed to load resource", "net::ERR_")
 
 
@@ -23,6 +24,7 @@ def chromium() -> Iterator[Browser]:
     path = os.environ.get("NPO_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:
         pytest.skip("no Chromium on the path: install it (Debian: apt install chromium), or name it in NPO_CHROMIUM")
+    expect.set_options(timeout=WAIT_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
         yield browser
@@ -51,10 +53,34 @@ def context(chromium: Browser) -> Iterator[BrowserContext]:
 def page(context: BrowserContext) -> Iterator[Page]:
     """A page; an error in its console fails the test."""
     made = context.new_page()
-    made.set_default_timeout(10_000)
+    made.set_default_timeout(WAIT_MS)
     faults = watch(made)
     yield made
     assert not faults
+
+
+@pytest.fixture
+def opened(page: Page, fake: Fake) -> Page:
+    """The queue, with its eight cards."""
+    page.goto(f"{fake.url}/queue")
+    expect(page.locator(".card")).to_have_count(len(fake.cards))
+    expect(page.locator("#connection")).to_have_text("live")
+    return page
+
+
+def card_of(page: Page, number: int) -> Locator:
+    """Return the card of this number."""
+    return page.locator(f'.card[data-id="{number:016x}"]')
+
+
+def said(page: Page, number: int) -> Locator:
+    """Return what a card says became of our answer."""
+    return card_of(page, number).locator(".became")
+
+
+def sent(fake: Fake) -> list[tuple[int, str, int]]:
+    """Return the answers on the log: card, kind, revision."""
+    return [(int(each["decision"], 16), each["kind"], each["revision"]) for each in fake.log]
 
 
 def watch(page: Page) -> list[str]:

@@ -116,7 +116,6 @@ class Fake:
         log: Answers that the log has, in order; two with one revision are a fault of the page.
         posts: Bodies of POSTs as they came, by path.
         tokens: Where not empty, the bearer tokens that are known.
-        delay_s: Before an answer is written.
         lose_next: How many answers are written and their 201 lost.
         fail_next: Problems for the next POSTs: (status, kind, detail).
         quiet: Whether the pipeline makes nothing of answers by itself.
@@ -131,7 +130,6 @@ class Fake:
         self.gets: list[str] = []
         self.resumed: list[str] = []
         self.tokens: set[str] = set()
-        self.delay_s = 0.0
         self.lose_next = 0
         self.fail_next: list[tuple[int, str, str]] = []
         self.quiet = False
@@ -140,6 +138,8 @@ class Fake:
         self.port = 0
         self._events: list[tuple[str, Json]] = []
         self._news = asyncio.Event()
+        self._gate = asyncio.Event()
+        self._gate.set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._runner: web.AppRunner | None = None
@@ -165,6 +165,14 @@ class Fake:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    def hold(self) -> None:
+        """Let POSTs wait until `release`."""
+        self._loop.call_soon_threadsafe(self._gate.clear)
+
+    def release(self) -> None:
+        """Let POSTs go on."""
+        self._loop.call_soon_threadsafe(self._gate.set)
 
     def push(self, event: str, data: Any, *, topic: str = "", partition: int = 0, offset: int = 0) -> None:  # noqa: ANN401 - an event's struct or JSON
         """Tell listeners of one event of a topic, `refused` or `reset`."""
@@ -263,7 +271,7 @@ class Fake:
         path = "/" + unquote(request.match_info["path"])
         body = await request.json()
         self.posts.append((path, body))
-        await asyncio.sleep(self.delay_s)
+        await self._gate.wait()
         if self._unknown(request):
             return problem(401, "", "no token, or one that is not known; send Authorization: Bearer ...")
         if self.fail_next:

@@ -1,0 +1,159 @@
+"""The queue when things go wrong: lost connections, restarts, stale pages, tokens; each ends in a right and visible state."""
+
+from playwright.sync_api import Page, expect
+
+from streams.console.views import Me
+from tests.console.browser.conftest import card_of, said, sent
+from tests.console.browser.fake import Fake, card
+
+
+def test_answers_given_without_a_connection_are_sent_once_when_it_is_back(opened: Page, fake: Fake) -> None:
+    """A banner says so, the answer is kept, and goes on the log once, with the revision that it had."""
+    fake.stop()
+    expect(opened.locator("#connection")).to_have_text("no connection")
+    expect(opened.locator("#banner")).to_contain_text("No connection since")
+    opened.keyboard.press("j")
+    opened.keyboard.press("l")
+    expect(said(opened, 1)).to_have_text("kept in this browser; sent when the connection is back")
+    expect(opened.locator("#banner")).to_contain_text("1 answer waits for it")
+    fake.start()
+    expect(said(opened, 1)).to_have_text("counted")
+    expect(opened.locator("#banner")).to_be_hidden()
+    expect(opened.locator("#connection")).to_have_text("live")
+    assert sent(fake) == [(1, "like", 1)]
+
+
+def test_an_answer_whose_201_was_lost_is_not_doubled(opened: Page, fake: Fake) -> None:
+    """The log has it and the page does not know: it sends the same revision again, and the log still has it once."""
+    fake.lose_next = 1
+    card_of(opened, 1).locator(".like").click()
+    expect(said(opened, 1)).to_have_text("counted")
+    assert [body["revision"] for _, body in fake.posts] == [1, 1]
+    assert sent(fake) == [(1, "like", 1)]
+
+
+def test_answers_survive_a_reload_before_they_are_sent(opened: Page, fake: Fake) -> None:
+    """What the broker could not take is kept in the browser, and the page that comes after a reload sends it."""
+    fake.fail_next = [(503, "broker_away", "Kafka does not answer")] * 1000
+    card_of(opened, 1).locator(".like").click()
+    expect(opened.locator("#banner")).to_contain_text("1 answer is not on the log yet")
+    expect(said(opened, 1)).to_have_text("kept in this browser; sent when the connection is back")
+    opened.reload()
+    expect(opened.locator("#banner")).to_contain_text("1 answer is not on the log yet")
+    fake.fail_next = []
+    expect(opened.locator("#banner")).to_be_hidden()
+    expect(said(opened, 1)).to_have_text("counted")
+    assert sent(fake) == [(1, "like", 1)]
+
+
+def test_a_restarted_server_is_resumed_where_the_page_stood(opened: Page, fake: Fake) -> None:
+    """What happened while the server was away is told by the stream that goes on behind the last event."""
+    fake.answer(f"{1:016x}", "ben", "neutral")
+    expect(card_of(opened, 1)).to_contain_text("ben says neutral")
+    fake.stop()
+    expect(opened.locator("#connection")).to_have_text("no connection")
+    fake.answer(f"{3:016x}", "ana", "like")
+    fake.start()
+    expect(card_of(opened, 3)).to_contain_text("ana says like")
+    assert fake.resumed[-1] == "fake/recommendation:0=1"
+
+
+def test_a_stale_page_marks_what_closed_and_moves_nothing(opened: Page, fake: Fake) -> None:
+    """A card that closed meanwhile is marked in its place and keeps the focus; `r` puts it away."""
+    for _ in range(3):
+        opened.keyboard.press("j")
+    before = card_of(opened, 4).bounding_box()
+    fake.closed.add(f"{3:016x}")
+    fake.told(f"{3:016x}", life="expired")
+    expect(card_of(opened, 3)).to_contain_text("Closed: nobody answered in time. An answer now counts for trust only.")
+    expect(card_of(opened, 3)).to_be_focused()
+    expect(opened.locator(".card")).to_have_count(8)
+    after = card_of(opened, 4).bounding_box()
+    assert before is not None and after is not None
+    # The mark takes a line of its own, below what the pointer was on.
+    assert after["y"] - before["y"] < 40
+    expect(opened.locator(".fresh")).to_contain_text("1 done")
+    opened.keyboard.press("r")
+    expect(card_of(opened, 3)).to_have_count(0)
+    expect(opened.locator(".card")).to_have_count(7)
+
+
+def test_new_cards_wait_until_they_are_wanted(opened: Page, fake: Fake) -> None:
+    """A new card moves nothing under the cursor: it is told of, and `r` puts it where it belongs."""
+    opened.keyboard.press("j")
+    new = card(9)
+    fake.cards = [new, *fake.cards]
+    fake.told(new.id)
+    expect(opened.locator(".fresh")).to_contain_text("1 new")
+    expect(opened.locator(".card").first).to_have_attribute("data-id", f"{1:016x}")
+    expect(opened.locator("#live")).to_contain_text("1 new card")
+    opened.keyboard.press("r")
+    expect(opened.locator(".card").first).to_have_attribute("data-id", new.id)
+    expect(card_of(opened, 1)).to_be_focused()
+
+
+def test_an_empty_queue_says_so_and_fills_by_itself(page: Page, fake: Fake) -> None:
+    """Without cards the page says that nothing waits; the first that comes is shown without a key."""
+    cards, fake.cards = fake.cards, []
+    page.goto(f"{fake.url}/queue")
+    expect(page.locator(".empty")).to_contain_text("Nothing waits for an answer.")
+    expect(page.locator("#connection")).to_have_text("live")
+    fake.cards = cards[:1]
+    fake.told(cards[0].id)
+    expect(page.locator(".card")).to_have_count(1)
+    expect(page.locator(".empty")).to_be_hidden()
+
+
+def test_a_reset_reads_the_queue_anew(opened: Page, fake: Fake) -> None:
+    """Where the log no longer holds what followed, cards that are gone are marked and new ones are told of."""
+    fake.closed.add(f"{1:016x}")
+    fake.cards = [*fake.cards, card(9)]
+    fake.push("reset", {})
+    expect(opened.locator("#live")).to_contain_text("Too much has happened since; the queue is read anew.")
+    expect(opened.locator(".fresh")).to_contain_text("1 new, 1 done")
+    expect(card_of(opened, 1)).to_contain_text("No longer open.")
+
+
+def test_without_a_token_the_page_asks_for_one(page: Page, fake: Fake) -> None:
+    """401 brings a dialog; a wrong token is told, the right one shows the queue, and answers bear the token's operator."""
+    fake.tokens = {"secret"}
+    fake.me = Me("emma@laptop", "operator", "op-7", None, tokens=True)
+    page.goto(f"{fake.url}/queue")
+    page.get_by_label("Token").fill("wrong")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("The server does not know this token.")).to_be_visible()
+    page.get_by_label("Token").fill("secret")
+    page.keyboard.press("Enter")
+    expect(page.locator("#operator")).to_have_text("op-7")
+    expect(page.locator(".card")).to_have_count(8)
+    card_of(page, 1).locator(".like").click()
+    expect(said(page, 1)).to_have_text("counted")
+    assert [each["operator"] for each in fake.log] == ["op-7"]
+
+
+def test_a_token_that_is_taken_away_keeps_the_answer(opened: Page, fake: Fake) -> None:
+    """An answer that meets 401 waits for the token, and is sent with it."""
+    fake.tokens = {"secret"}
+    card_of(opened, 1).locator(".like").click()
+    opened.get_by_label("Token").fill("secret")
+    opened.keyboard.press("Enter")
+    expect(said(opened, 1)).to_have_text("counted")
+    assert sent(fake) == [(1, "like", 1)]
+
+
+def test_a_forbidden_answer_is_refused_with_the_reason(opened: Page, fake: Fake) -> None:
+    """403 is final: the card says why, and is open again."""
+    fake.fail_next = [(403, "role", "emma is viewer; answers are for operators")]
+    card_of(opened, 1).locator(".like").click()
+    expect(said(opened, 1)).to_have_text("refused: emma is viewer; answers are for operators")
+    expect(card_of(opened, 1)).not_to_contain_class("done")
+    assert fake.log == []
+
+
+def test_a_server_that_is_away_at_first_is_tried_again(page: Page, fake: Fake) -> None:
+    """A read model that cannot be reached is told in words, and the queue comes by itself when it can."""
+    fake.canned["/queue"] = (503, {"kind": "read_model_away", "detail": "Redis does not answer; try again, nothing is lost"})
+    page.goto(f"{fake.url}/queue")
+    expect(page.locator("main")).to_contain_text("Redis does not answer; try again, nothing is lost")
+    del fake.canned["/queue"]
+    expect(page.locator(".card")).to_have_count(8)
