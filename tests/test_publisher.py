@@ -18,7 +18,18 @@ from redis.exceptions import RedisError
 from agents.deciding.decider import decide
 from agents.step import Block, Context
 from schemas import codecs, topics
-from schemas.alignment import Alarm, AlignmentEvent, LossWindow, OffPolicy, Rate, RetrainingResult, TeamSummary
+from schemas.alignment import (
+    Alarm,
+    AlignmentEvent,
+    ChallengerWindow,
+    LossWindow,
+    MonitorAction,
+    MonitorDecision,
+    OffPolicy,
+    Rate,
+    RetrainingResult,
+    TeamSummary,
+)
 from schemas.codecs import HOUR_MS
 from schemas.errors import StackError
 from schemas.events import (
@@ -26,15 +37,18 @@ from schemas.events import (
     Answer,
     BudgetState,
     ClassHistory,
+    Cleared,
     Command,
     Control,
     Decision,
+    Heartbeat,
     Judgement,
     Life,
     Model,
     PolicyVerdict,
     Reason,
     Recommendation,
+    Scenario,
     StandingAnswer,
     Status,
 )
@@ -46,8 +60,8 @@ from streams.embedded import Kafka, Valkey, start_valkey
 from streams.groups import plan_topics
 from streams.serving import publisher
 from streams.serving.following import why_refused
-from streams.serving.readmodel import LATEST, READ, Changes, Entry, clear
-from streams.serving.tally import Tally
+from streams.serving.readmodel import HELD, LATEST, READ, SERIES, SERIES_MAX, Changes, Entry, clear
+from streams.serving.tally import WHOLE_PAST, Tally
 from streams.topology import TOPOLOGY
 from tests.replay.simulation import SETTINGS
 
@@ -55,7 +69,8 @@ ACTION = Action("restart", 1, reversible=True)
 RATE = Rate(0, 0, 0.0, 1.0)
 PARTITIONS = 2
 SCOPES = ("web", "db")
-HELD_MAX, RESULTS_MAX = 3, 2
+HELD_MAX = 3
+FEW = dict.fromkeys(SERIES_MAX, 2)
 
 
 def decision(name: str, scope: str, time_ms: int, status: Status) -> Decision:
@@ -65,6 +80,11 @@ def decision(name: str, scope: str, time_ms: int, status: Status) -> Decision:
         name, name, scope, "e", "c", time_ms, time_ms, status, Reason.PASSED, 0.9, 0.0, 0.0, 0.0, 0.0, "posterior", None, 0.8, 0.5, {}, {},
         ClassHistory(), verdict, budget, {}, ACTION, (), {}, {}, 0,
     )  # fmt: skip
+
+
+def scenario(name: str, scope: str, time_ms: int) -> Scenario:
+    """A scenario of which only name, scope and time matter."""
+    return Scenario(f"s{name}", scope, "e", time_ms, "c", 1.0, (), ACTION, {}, {}, time_ms, {}, [], 0, 0, ())
 
 
 def recommendation(name: str, scope: str, life: Life, time_ms: int, *kinds: Answer, late: bool = False) -> Recommendation:
@@ -113,6 +133,16 @@ def retrained(name: str, scope: str, time_ms: int, *, adopted: bool) -> Retraini
     return RetrainingResult(name, "c", scope, time_ms, 1, "adopted" if adopted else "refused", "r", "initial", evaluation, None, {})
 
 
+def monitored(scope: str, number: int, time_ms: int) -> MonitorDecision:
+    """A decision of the meta-monitor of which only scope, window and time matter."""
+    return MonitorDecision(f"m{number}", scope, time_ms, number, "never", MonitorAction.WAIT, 0.0, 1.0, None, "m", None, "r", None, {})
+
+
+def challenged(scope: str, number: int, time_ms: int) -> ChallengerWindow:
+    """A window of models of which only scope, window and time matter."""
+    return ChallengerWindow(f"c{number}", scope, time_ms, number, 0, 0, 0, "m", None, 0.0, None, {}, None, 0, {})
+
+
 @st.composite
 def logs(draw: st.DrawFn) -> dict[str, list[Any]]:
     """A log by topic: lives of decisions in two scopes, more than are held."""
@@ -122,6 +152,7 @@ def logs(draw: st.DrawFn) -> dict[str, list[Any]]:
                              (Life.ANSWERED, (Answer.NEUTRAL,)), (Life.ANSWERED, ()), (Life.CLEARED, ()), (Life.EXPIRED, ())])  # fmt: skip
     for number, (scope, status) in enumerate(lives):
         name, time_ms = f"d{number}", 1_000 + number
+        log["scenario"] += [scenario(name, scope, time_ms), Heartbeat(f"h{number}", scope, time_ms + draw(st.integers(0, 9)), 1, 0, 0, 1)]
         log["decision"].append(decision(name, scope, time_ms, status))
         log["judgement"].append(judgement(name, scope, 1, time_ms))
         if status is Status.SURFACED:
@@ -135,6 +166,7 @@ def logs(draw: st.DrawFn) -> dict[str, list[Any]]:
             log["recommendation"].append(recommendation(old, its_scope, Life.ANSWERED if late else life, time_ms, *kinds, late=late))
             log["judgement"].append(judgement(old, its_scope, 2 + number, time_ms))
         log["alignment"].append(window(scope, draw(st.integers(-1, 2)), time_ms))
+        log["alignment"] += [monitored(scope, number, time_ms), challenged(scope, number, time_ms)][: draw(st.integers(0, 2))]
         log["alignment"].append(Alarm(f"a{number}", scope, time_ms, "budget", draw(st.booleans()), "d", {}))
         log["retraining-result"].append(retrained(f"r{number}", scope, time_ms, adopted=draw(st.booleans())))
         log["control"].append(Control(draw(st.sampled_from(Command)), time_ms, "me", draw(st.sampled_from((None, *SCOPES))), "eve"))
@@ -169,7 +201,7 @@ async def fold(redis: Redis, prefix: str, batches: list[list[Entry]]) -> dict[by
     """Fold batches as the publisher does, and return what Redis then holds."""
     await clear(redis, prefix)
     for batch in batches:
-        changes = Changes(prefix, HELD_MAX, RESULTS_MAX)
+        changes = Changes(prefix, HELD_MAX, FEW)
         await changes.read(redis, batch)
         for entry in batch:
             changes.fold(entry)
@@ -197,14 +229,18 @@ def test_read_model_is_blind_to_batches_and_interleaving(valkey: Valkey, log: di
 
     left, right = asyncio.run(both())
     assert left == right
-    for kind in ("decision", "recommendation", "judgement"):
+    for kind in ("decision", "recommendation", "scenario", "judgement"):
         by_scope = [{name for name, _ in right.get(f":{kind}s:{scope}".encode(), ())} for scope in SCOPES]
         assert all(len(names) <= HELD_MAX for names in by_scope)
         strings = {key.removeprefix(f":{kind}:".encode()) for key in right if key.startswith(f":{kind}:".encode())}
         assert strings == set().union(*by_scope), "what has dropped out leaves nothing behind"
     for scope in SCOPES:
-        latest = [codecs.encode(event) for event in log["retraining-result"] if event.scope == scope][-RESULTS_MAX:]
-        assert [value for value, _ in right.get(f":results:{scope}".encode(), [])] == latest
+        for kind_of, series in SERIES.items():
+            events: list[Any] = [event for topic in ("alignment", "retraining-result") for event in log[topic] if type(event) is kind_of]
+            closed = [codecs.encode(event) for event in events if event.scope == scope and event.window != WHOLE_PAST]
+            assert [value for value, _ in right.get(f":{series}:{scope}".encode(), [])] == closed[-FEW[series] :], series
+        times = [event.time_ms for topic in READ for event in log[topic] if topic != "control" and event.scope == scope]
+        assert dict(right[b":clock"]).get(scope.encode()) == max(times, default=None)
         assert {name for name, _ in right.get(f":open:{scope}".encode(), ())} <= {
             name for name, _ in right.get(f":recommendations:{scope}".encode(), ())
         }
@@ -237,7 +273,9 @@ def test_read_model_counts_what_the_tally_counts(valkey: Valkey, log: dict[str, 
 def test_read_model_holds_every_kind_of_event() -> None:
     """Each kind of event of each topic that the read model reads has its place there: none is dropped, none breaks the publisher."""
     kinds = {kind for topic in READ for kind in structs(codecs.TYPES[topic])}
-    assert kinds == {*LATEST, Decision, Recommendation, Judgement, Control, LossWindow, TeamSummary, Alarm}
+    assert kinds == {*LATEST, *HELD, Cleared, Heartbeat, Control, LossWindow, TeamSummary, Alarm}
+    assert set(SERIES) <= kinds
+    assert SERIES_MAX.keys() == set(SERIES.values())
     assert set(structs(AlignmentEvent)) <= kinds
 
 
@@ -264,6 +302,7 @@ def test_read_model_leaves_out_what_tasks_refuse(event: Control | Model, key: by
 def sample_log() -> list[tuple[str, Any]]:
     """A short log of one scope and of all."""
     return [
+        ("scenario", scenario("d1", "web", 1_000)),
         ("decision", decision("d1", "web", 1_000, Status.SURFACED)),
         ("recommendation", recommendation("d1", "web", Life.OPENED, 1_000)),
         ("decision", decision("d2", "web", 2_000, Status.SURFACED)),
@@ -345,10 +384,10 @@ async def test_lost_redis_comes_back_complete(kafka: Kafka, tmp_path: Path, uniq
     valkey = start_valkey(tmp_path)
     deployment = await make_topics(kafka, valkey.url, unique_name)
     async with Redis.from_url(valkey.url) as redis, publishing(deployment):
-        await send(deployment, sample_log()[:6])
+        await send(deployment, sample_log()[:7])
         await until(lambda: redis.exists(f"{unique_name}:scope:web"))
         valkey.kill()
-        await send(deployment, sample_log()[6:])
+        await send(deployment, sample_log()[7:])
         with start_valkey(tmp_path, valkey.port):
             await until(complete(redis, unique_name))
             kept_up = await contents(redis, unique_name)
@@ -366,11 +405,11 @@ async def test_publisher_goes_on_where_redis_stands(kafka: Kafka, valkey: Valkey
     async with Redis.from_url(valkey.url) as redis:
         await redis.set(f"{unique_name}x:other", "kept")
         async with publishing(deployment):
-            await send(deployment, sample_log()[:6])
+            await send(deployment, sample_log()[:7])
             await until(lambda: redis.exists(f"{unique_name}:scope:web"))
         await redis.set(f"{unique_name}:sentinel", "a rebuild removes it")
         async with publishing(deployment):
-            await send(deployment, sample_log()[6:])
+            await send(deployment, sample_log()[7:])
             await until(complete(redis, unique_name))
         held = await contents(redis, unique_name)
         assert held.pop(b":sentinel") == b"a rebuild removes it"

@@ -7,21 +7,24 @@ Every key starts with the application's name and a colon (`npo:`); `clear` remov
 | `positions` | hash | `<topic>:<partition>` to the next offset to read; `cluster` and `version` say what the positions belong to |
 | `clock` | sorted set | scopes by their event time: the largest `time_ms` seen |
 | `scope:<scope>` | hash | counts (`surfaced`, `withheld`, `blocked`, `override`, `like`, `neutral`, `skipped`, `answered`, `overridden`) and, as JSON, the latest of each kind of `LATEST`: `past` (loss over the whole past), `window`, `thresholds`, `trust`, `teams`, `teams_past`, `reopened`, `challenger`, `monitor`, `fidelity`, `command`, `result`, `model`, `taken`, `revoked` |
-| `results:<scope>` | sorted set | the newest 50 results of retraining, JSON, by offset |
+| `windows:<scope>`, `monitors:<scope>`, `challengers:<scope>`, `results:<scope>` | sorted set | the newest 200 loss windows that have closed, decisions of the meta-monitor, and windows of models held against each other, and the newest 50 results of retraining: JSON, by offset |
 | `alarms:<scope>` | hash | alarms that are raised, by name, JSON |
 | `open:<scope>` | sorted set | ids of recommendations that wait for an answer, by the time they were opened |
 | `recommendation:<id>` | string | the recommendation as it stands, JSON |
 | `decision:<id>` | string | the decision, JSON |
+| `scenario:<id>` | string | the scenario that a decision names, JSON |
 | `judgement:<id>` | string | the latest judgement of the decision, JSON |
-| `recommendations:<scope>`, `decisions:<scope>`, `judgements:<scope>` | sorted set | the ids of the above that are held, by the offset of their first record |
+| `recommendations:<scope>`, `decisions:<scope>`, `scenarios:<scope>`, `judgements:<scope>` | sorted set | the ids of the above that are held, by the offset of their first record |
 | `control` | hash | `<scope>:<partition>`, `*` for all scopes, to what is in force there and by whom, JSON as `Force` has it |
 
-Of recommendations, decisions and judgements each scope holds the newest 10,000 (`HELD_MAX`); later records of one that has dropped
-out change nothing. Records of one topic and partition are folded in their order; how topics and partitions interleave, and how records
-are cut into batches, makes no difference: what is rebuilt equals what was kept up to date.
+Of recommendations, decisions, scenarios and judgements each scope holds the newest 10,000 (`HELD_MAX`); later records of one that has
+dropped out change nothing. Records of one topic and partition are folded in their order; how topics and partitions interleave, and how
+records are cut into batches, makes no difference: what is rebuilt equals what was kept up to date, scenarios apart that their topic has
+deleted since (it keeps a week). So a decision may be held whose scenario is not.
 """  # noqa: E501 - a table's row is one line
 
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -45,16 +48,20 @@ from schemas.alignment import (
     ThresholdTable,
     TrustSummary,
 )
-from schemas.events import Control, Decision, Judgement, Life, Model, Recommendation
+from schemas.events import Cleared, Control, Decision, Heartbeat, Judgement, Life, Model, Recommendation, Scenario
 from streams.serving.following import KEYED_BY_PEOPLE
 from streams.serving.force import ALL_SCOPES, Force
 from streams.serving.tally import WHOLE_PAST, is_open, standing_counts
 
 # Counts one up with every change of keys or meanings: a read model of another version is rebuilt.
-VERSION = b"3"
-HELD_MAX, RESULTS_MAX = 10_000, 50
-READ = ("recommendation", "decision", "judgement", "alignment", "retraining-command", "retraining-result", "model", "control")
-HOLDING = {"recommendation", "decision", "judgement"}
+VERSION = b"4"
+HELD_MAX = 10_000
+READ = ("recommendation", "decision", "scenario", "judgement", "alignment", "retraining-command", "retraining-result", "model", "control")
+# Each of these is held under its id.
+HELD = (Recommendation, Decision, Scenario, Judgement)
+# Of these a scope has the newest, as a sorted set of this name; so many of each.
+SERIES: dict[type, str] = {LossWindow: "windows", MonitorDecision: "monitors", ChallengerWindow: "challengers", RetrainingResult: "results"}
+SERIES_MAX: Mapping[str, int] = {"windows": 200, "monitors": 200, "challengers": 200, "results": 50}
 # Of these a scope's hash has the latest, under this name; a loss window and a summary of teams have two.
 LATEST: dict[type, str] = {
     ThresholdTable: "thresholds",
@@ -96,33 +103,34 @@ class Changes:
 
     Attributes:
         prefix: What every key starts with, without the colon.
-        held_max: How many recommendations, decisions and judgements each scope holds.
-        results_max: How many results of retraining each scope holds.
+        held_max: How many recommendations, decisions, scenarios and judgements each scope holds, of each kind.
+        series_max: How many events of each series each scope holds.
         strings: New values by key; None deletes.
         fields: New values of hashes by key and field; None deletes.
         counts: What to add to counts, by scope and name.
         members: New scores of sorted sets by key and member; None removes.
         clocks: Largest event time of the batch by scope.
-        results: Results of retraining, with their offsets, by scope.
+        series: Events with their offsets, by series and scope.
     """
 
     prefix: str
     held_max: int = HELD_MAX
-    results_max: int = RESULTS_MAX
+    series_max: Mapping[str, int] = field(default_factory=lambda: SERIES_MAX)
     strings: dict[str, bytes | None] = field(default_factory=dict)
     fields: dict[tuple[str, str], bytes | None] = field(default_factory=dict)
     counts: dict[str, Counter[str]] = field(default_factory=dict)
     members: dict[tuple[str, str], float | None] = field(default_factory=dict)
     clocks: dict[str, int] = field(default_factory=dict)
-    results: dict[str, dict[bytes, int]] = field(default_factory=dict)
+    series: dict[tuple[str, str], dict[bytes, int]] = field(default_factory=dict)
     _strings_before: dict[str, bytes | None] = field(default_factory=dict)
     _fields_before: dict[tuple[str, str], bytes | None] = field(default_factory=dict)
     _held: dict[str, Held] = field(default_factory=dict)
 
     async def read(self, redis: Redis, entries: list[Entry]) -> None:
         """Read what folding the entries needs to know: strings as they stand, the oldest that are held, what is in force."""
-        strings = sorted({self.string_key(entry) for entry in entries if entry.topic in HOLDING})
-        held = Counter(self.key(f"{entry.topic}s", entry.event.scope) for entry in entries if entry.topic in HOLDING)
+        holding = [entry for entry in entries if isinstance(entry.event, HELD)]
+        strings = sorted({self.string_key(entry) for entry in holding})
+        held = Counter(self.key(f"{entry.topic}s", entry.event.scope) for entry in holding)
         forces = sorted({self.force_place(entry) for entry in entries if entry.topic == "control"})
         async with redis.pipeline(transaction=False) as pipe:
             for key in strings:
@@ -144,8 +152,10 @@ class Changes:
         if entry.topic not in KEYED_BY_PEOPLE:
             self.clocks[event.scope] = max(self.clocks.get(event.scope, 0), event.time_ms)
         match event:
-            case Recommendation() | Decision() | Judgement():
+            case Recommendation() | Decision() | Scenario() | Judgement():
                 self._fold_held(entry)
+            case Cleared() | Heartbeat():
+                pass
             case Alarm():
                 self.fields[self.key("alarms", event.scope), event.name] = entry.value if event.raised else None
             case LossWindow():
@@ -159,8 +169,9 @@ class Changes:
                 self.fields[place] = msgspec.json.encode(force.after(event))
             case _:
                 self.fields[self.key("scope", event.scope), LATEST[type(event)]] = entry.value
-        if isinstance(event, RetrainingResult):
-            self.results.setdefault(event.scope, {})[entry.value] = entry.offset
+        name = SERIES.get(type(event))
+        if name and getattr(event, "window", None) != WHOLE_PAST:
+            self.series.setdefault((name, event.scope), {})[entry.value] = entry.offset
 
     def write(self, pipe: Pipeline) -> None:
         """Queue the changes."""
@@ -174,9 +185,9 @@ class Changes:
             for name, change in counts.items():
                 # Also by 0: which counts exist must not depend on how records were cut into batches.
                 pipe.hincrby(self.key("scope", scope), name, change)
-        for scope, results in self.results.items():
-            pipe.zadd(self.key("results", scope), results)
-            pipe.zremrangebyrank(self.key("results", scope), 0, -self.results_max - 1)
+        for (name, scope), events in self.series.items():
+            pipe.zadd(self.key(name, scope), events)
+            pipe.zremrangebyrank(self.key(name, scope), 0, -self.series_max[name] - 1)
         if self.clocks:
             pipe.zadd(self.key("clock"), self.clocks, gt=True)
 
@@ -185,15 +196,15 @@ class Changes:
         return ":".join((self.prefix, *parts))
 
     def string_key(self, entry: Entry) -> str:
-        """Return the key under which a recommendation, decision or judgement is held."""
-        return self.key(entry.topic, decision_of(entry.event))
+        """Return the key under which a recommendation, decision, scenario or judgement is held."""
+        return self.key(entry.topic, name_of(entry.event))
 
     def force_place(self, entry: Entry) -> tuple[str, str]:
         """Return key and field of what a control record changes."""
         return self.key("control"), f"{entry.event.scope or ALL_SCOPES}:{entry.partition}"
 
     def _fold_held(self, entry: Entry) -> None:
-        """Fold a recommendation, decision or judgement in; one that is not held and is no first record changes nothing."""
+        """Fold a recommendation, decision, scenario or judgement in; one that is not held and is no first record changes nothing."""
         event, key = entry.event, self.string_key(entry)
         before = self.strings.get(key, self._strings_before.get(key))
         if before is None:
@@ -215,9 +226,9 @@ class Changes:
                 counts.subtract(standing_counts(codecs.decode(entry.topic, before) if before else None))
 
     def _hold(self, entry: Entry) -> None:
-        """Hold one more of a scope's recommendations, decisions or judgements, and drop the oldest where there are too many."""
+        """Hold one more of a scope's events of a kind, and drop the oldest where there are too many."""
         key = self.key(f"{entry.topic}s", entry.event.scope)
-        held, name = self._held[key], decision_of(entry.event)
+        held, name = self._held[key], name_of(entry.event)
         held.size += 1
         held.oldest.append(name)
         self.members[key, name] = entry.offset
@@ -230,16 +241,16 @@ class Changes:
                 self.members[self.key("open", entry.event.scope), oldest] = None
 
 
-def decision_of(event: Recommendation | Decision | Judgement) -> str:
-    """Return the id of the decision that a record is about."""
+def name_of(event: Recommendation | Decision | Scenario | Judgement) -> str:
+    """Return the id under which a record is held: that of its decision, or a scenario's own."""
     return event.decision if isinstance(event, Judgement) else event.id
 
 
-def is_first(event: Recommendation | Decision | Judgement) -> bool:
-    """Tell whether a record is the first of its decision in its topic."""
+def is_first(event: Recommendation | Decision | Scenario | Judgement) -> bool:
+    """Tell whether a record is the first under its id in its topic."""
     if isinstance(event, Recommendation):
         return event.life is Life.OPENED
-    return isinstance(event, Decision) or event.revision == 1
+    return not isinstance(event, Judgement) or event.revision == 1
 
 
 async def clear(redis: Redis, prefix: str) -> None:
