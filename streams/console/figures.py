@@ -7,21 +7,9 @@ from schemas.alignment import Fidelity, LossWindow, MonitorAction, MonitorDecisi
 from schemas.events import BudgetState
 from schemas.settings import Profile
 from streams.console.views import OverrideRate
-from streams.reporting.sentences import counted, interval, share
+from streams.reporting.sentences import MONITORS, PRICED, counted, interval, share
 from streams.serving.brought import Brought
 from streams.serving.tally import ADOPTED, WHOLE_PAST
-
-MONITORS = {
-    "challenger": "what challengers would have saved, added up; it retrains when that passes the price, and chance",
-    "learned": "what challengers would have saved, added up; it retrains when a logistic that hindsight teaches says so",
-    "threshold": "the window's mean target y; it retrains when that passes the bound on the loss",
-    "periodic": "windows since the last command; it retrains when they are as many as declared",
-    "random": "a draw; it retrains when that is below the declared share",
-    "always": "nothing is held against anything: it retrains at every window's end",
-    "never": "nothing is held against anything: it never retrains",
-}
-# Only these hold their statistic against the price.
-PRICED = frozenset({"challenger", "learned"})
 
 
 def overrides_in_words(rates: Mapping[str, OverrideRate]) -> str:
@@ -148,11 +136,11 @@ def monitor_in_words(decision: MonitorDecision | None) -> str:
     price = ""
     if decision.monitor in PRICED:
         price = f", price {decision.price:.4g}" if decision.price else ", no price, as for a scope's first model"
-    what = MONITORS.get(decision.monitor, "its own")
+    what = MONITORS.get(decision.monitor, "")
     return (
-        f"After window {decision.window} it {acts}: {decision.reason}. Statistic {decision.statistic:.4g}{price}. "
-        f"The statistic of the monitor {decision.monitor} is {what}."
-    )
+        f"After window {decision.window} the monitor {decision.monitor} {acts}: {decision.reason}. "
+        f"Statistic {decision.statistic:.4g}{price}. {what}"
+    ).rstrip()
 
 
 def fidelity_in_words(measured: Fidelity | None) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from schemas.events import ClassHistory, Recommendation, Scenario, Symptom
 from streams.explaining.words import duration, listed
@@ -14,6 +15,7 @@ RATIO_LEAST = 2.0
 RATIO_ROUND = 10.0
 RATIO_MAX = 1_000.0
 ENTITIES_NAMED = 2
+NAMES_MAX = 4_096
 # The last part of a metric's name that is a unit, and how it is written after a number; `s`, `us` and the like mean other things too.
 UNITS = {
     "ms": " ms",
@@ -42,13 +44,17 @@ WORDS = {
     "tcp": "TCP",
     "udp": "UDP",
 }
-# Numbers outside of these are written with an exponent; from WHOLE_LEAST on, decimals say nothing.
-PLAIN_LEAST, WHOLE_LEAST, LETTERED_MAX = 1e-4, 1e3, 1e15
+# Numbers outside of these are written with an exponent; from WHOLE_LEAST on, decimals say nothing. What three digits round up to the
+# next letter has it: .9995 of each.
+PLAIN_LEAST, WHOLE_LEAST, LETTERED_MAX = 1e-4, 0.9995e3, 0.9995e15
 SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"))
+ROUNDS_UP = 0.9995
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _BETWEEN = re.compile(r"[\s_.:/\\-]+")
 
 
+# A deployment has few names of metrics, and the queue names them again and again.
+@lru_cache(maxsize=NAMES_MAX)
 def metric_in_words(metric: str) -> tuple[str, str]:
     """Return a metric's name as words, and its unit as it is written after a number.
 
@@ -68,7 +74,7 @@ def number(value: float) -> str:
     if size >= LETTERED_MAX or 0 < size < PLAIN_LEAST:
         return f"{value:.2g}"
     for scale, letter in SCALES:
-        if size >= scale:
+        if size >= ROUNDS_UP * scale:
             return f"{value / scale:.3g} {letter}"
     return f"{value:,.0f}" if size >= WHOLE_LEAST else f"{value:.3g}"
 
@@ -76,11 +82,10 @@ def number(value: float) -> str:
 def symptom_in_words(symptom: Symptom) -> str:
     """Say what one metric does: `disk write latency 7 × its usual`, `memory used 93.2 %, usually 62 %`, `queue depth stands still at 4`."""
     name, unit = metric_in_words(symptom.metric)
-    value, usual = f"{number(symptom.value)}{unit}", f"{number(symptom.usual)}{unit}"
     if symptom.shape == "flat":
-        return f"{name} stands still at {value}"
+        return f"{name} stands still at {number(symptom.value)}{unit}"
     if symptom.shape == "variance":
-        return f"{name} swings more than is usual, now {value}"
+        return f"{name} swings more than is usual, now {number(symptom.value)}{unit}"
     to = " briefly" if symptom.shape == "spike" else ""
     ratio = symptom.value / symptom.usual if symptom.usual > 0 and symptom.value > 0 else 1.0
     if ratio > RATIO_MAX:
@@ -89,7 +94,7 @@ def symptom_in_words(symptom: Symptom) -> str:
         return f"{name}{to} {ratio:.2g} × its usual" if ratio < RATIO_ROUND else f"{name}{to} {ratio:.0f} × its usual"
     if ratio <= 1 / RATIO_LEAST:
         return f"{name}{to} {number(100 * ratio)} % of its usual"
-    return f"{name}{to} {value}, usually {usual}"
+    return f"{name}{to} {number(symptom.value)}{unit}, usually {number(symptom.usual)}{unit}"
 
 
 def symptoms_in_words(symptoms: Sequence[Symptom], for_ms: int | None = None) -> str:

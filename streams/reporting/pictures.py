@@ -19,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from schemas.alignment import Rate, TeamSummary
 from schemas.headers import rfc3339
 from streams.reporting.run import ScopeRun
+from streams.reporting.sentences import MONITORS, PRICED
 
 # Each stands for a variable of the page's style sheet, so that one picture fits light and dark.
 INK, GRID = "#010101", "#010102"
@@ -182,16 +183,6 @@ def challengers(scope: ScopeRun) -> Picture:
     )
 
 
-MONITORS = {
-    "challenger": "What challengers would have saved, added up: a retraining is commanded when that passes the price, and chance.",
-    "learned": "What challengers would have saved, added up: a logistic that hindsight teaches says when that is enough.",
-    "threshold": "The window's mean target y: a retraining is commanded when it passes the bound on the loss.",
-    "periodic": "Windows since the last command: a retraining is commanded when they are as many as declared.",
-    "random": "A draw: a retraining is commanded when it is below the declared share.",
-    "always": "A retraining is commanded at every window's end.",
-    "never": "No retraining is ever commanded.",
-}
-PRICED = {"challenger", "learned"}
 COURSE: tuple[Callable[[ScopeRun], Picture], ...] = (loss, overrides, reward)
 SOURCES: tuple[Callable[[ScopeRun], Picture], ...] = (trust, budget)
 TEAMS: tuple[Callable[[ScopeRun], Picture], ...] = (teams,)

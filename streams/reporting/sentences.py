@@ -8,6 +8,18 @@ from streams.serving.tally import ANSWERED, OVERRIDDEN, SKIPPED
 
 NAMED_MAX = 3
 NONE = "–"
+# What each monitor's statistic is, and what it is held against.
+MONITORS = {
+    "challenger": "What challengers would have saved, added up: a retraining is commanded when that passes the price, and chance.",
+    "learned": "What challengers would have saved, added up: a logistic that hindsight teaches says when that is enough.",
+    "threshold": "The window's mean target y: a retraining is commanded when it passes the bound on the loss.",
+    "periodic": "Windows since the last command: a retraining is commanded when they are as many as declared.",
+    "random": "A draw: a retraining is commanded when it is below the declared share.",
+    "always": "A retraining is commanded at every window's end.",
+    "never": "No retraining is ever commanded.",
+}
+# These hold it against the price.
+PRICED = {"challenger", "learned"}
 
 
 def utc(time_ms: int) -> str:
