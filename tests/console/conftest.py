@@ -12,9 +12,10 @@ from streams import admin
 from streams.embedded import Kafka, Valkey
 from streams.groups import plan_topics
 from streams.topology import TOPOLOGY
-from tests.console.serving import published, served
+from tests.console.serving import call, published, served, until
 
 PARTITIONS = 2
+OK = 200
 
 
 @pytest.fixture(scope="module")
@@ -32,4 +33,5 @@ def deployment(request: pytest.FixtureRequest, kafka: Kafka, valkey: Valkey, tmp
 def console(deployment: Deployment) -> Iterator[str]:
     """The address of a console with a read model that is kept up to date."""
     with published(deployment), served(deployment) as address:
+        until(lambda: call(address, "GET", "/api/v1/scopes").status == OK)
         yield address
