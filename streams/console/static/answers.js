@@ -1,5 +1,6 @@
 // Answers on their way: kept until the log has them, sent again with the same revision, and what the pipeline made of them.
 import { connection, post } from "./api.js";
+import { session } from "./session.js";
 
 /*
  * An answer's states:
@@ -110,7 +111,12 @@ async function send(answer) {
     return;
   }
   if (held.get(keyOf(decision, operator)) !== answer) return;
-  Object.assign(answer, { partition: given.body.partition, offset: given.body.offset, time_ms: given.body.time_ms, closed: given.body.closed });
+  Object.assign(answer, {
+    partition: given.body.partition,
+    offset: given.body.offset,
+    time_ms: given.body.time_ms,
+    closed: given.body.closed,
+  });
   becomes(answer, "accepted");
   settle(answer);
 }
@@ -120,11 +126,14 @@ let rounds = 0;
 
 function again() {
   if (timer) return;
-  timer = setTimeout(() => {
-    timer = null;
-    rounds += 1;
-    resend();
-  }, AGAIN_MS[Math.min(rounds, AGAIN_MS.length - 1)]);
+  timer = setTimeout(
+    () => {
+      timer = null;
+      rounds += 1;
+      resend();
+    },
+    AGAIN_MS[Math.min(rounds, AGAIN_MS.length - 1)],
+  );
 }
 
 /** Send what waits. */
@@ -158,7 +167,8 @@ export function hearRefused(refused) {
     const it = refused.event ?? {};
     const named = it.decision === answer.decision && it.operator === answer.operator && it.revision === answer.revision;
     // Of the same revision twice, the one that came second was refused.
-    if (answer.offset === undefined ? named && it.kind === answer.kind : there) becomes(answer, "refused", refused.detail || refused.reason);
+    if (answer.offset === undefined ? named && it.kind === answer.kind : there)
+      becomes(answer, "refused", refused.detail || refused.reason);
   }
 }
 
@@ -179,3 +189,4 @@ function restore() {
 
 restore();
 connection.addEventListener("change", () => connection.state === "live" && resend());
+session.addEventListener("change", resend);

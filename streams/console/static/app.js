@@ -5,8 +5,8 @@ import { announce, ask, counted, h, takesText } from "./dom.js";
 import { load, nameSelf, operator, session } from "./session.js";
 
 /**
- * A view's module exports `view(params)` -> {element, stop(), title?, keys?}, or a promise of it. `params` are what the path and query
- * name; `keys` are rows [key, what it does] for the list of keys. `stop` ends what the view has running.
+ * A view's module exports `view(params)` -> {element, stop(), title?, keys?, arrived?()}, or a promise of it. `params` are what the path and query
+ * name; `arrived` is called when the view is in the page; `keys` are rows [key, what it does] for the list of keys. `stop` ends what the view has running.
  */
 const ROUTES = [
   [/^\/(?:queue)?$/, "queue", () => import("./queue.js"), []],
@@ -59,6 +59,7 @@ async function show({ focus = true } = {}) {
   main.replaceChildren(shown.element);
   document.title = `${shown.title ?? name} · NPO`;
   if (focus) main.focus({ preventScroll: true });
+  shown.arrived?.();
 }
 
 function failed(error) {
@@ -84,7 +85,9 @@ function followLinks(event) {
 }
 
 function help() {
-  const rows = [...(current?.keys ?? []), ...KEYS].map(([key, says]) => h("tr", {}, h("th", { scope: "row" }, keysOf(key)), h("td", {}, says)));
+  const rows = [...(current?.keys ?? []), ...KEYS].map(([key, says]) =>
+    h("tr", {}, h("th", { scope: "row" }, keysOf(key)), h("td", {}, says)),
+  );
   ask("Keys", [h("table", { class: "keys" }, h("tbody", {}, rows))], "Close", { no: "" });
 }
 
@@ -126,8 +129,16 @@ function showBanner() {
   banner.hidden = !(kept || (lost && left_ms <= 0));
   if (banner.hidden) return;
   const says = lost
-    ? [h("b", {}, `No connection since ${since}. `), `What you see may be old. Answers you give are kept in this browser and sent when it is back.${held}`]
-    : [h("b", {}, `${counted(kept, "answer is", "answers are")} not on the log yet. `), kept === 1 ? "The server cannot write now; it is sent again by itself." : "The server cannot write now; they are sent again by themselves."];
+    ? [
+        h("b", {}, `No connection since ${since}. `),
+        `What you see may be old. Answers you give are kept in this browser and sent when it is back.${held}`,
+      ]
+    : [
+        h("b", {}, `${counted(kept, "answer is", "answers are")} not on the log yet. `),
+        kept === 1
+          ? "The server cannot write now; it is sent again by itself."
+          : "The server cannot write now; they are sent again by themselves.",
+      ];
   banner.replaceChildren(...says);
 }
 

@@ -27,7 +27,14 @@ export async function load() {
 /** Return the name that answers bear, and ask for it where there is none; null where it was not given. */
 export async function nameSelf({ again = false } = {}) {
   if (session.me?.operator || (!again && operator())) return operator();
-  const field = h("input", { name: "operator", required: true, maxlength: 100, autocomplete: "username", spellcheck: "false", value: operator() ?? "" });
+  const field = h("input", {
+    name: "operator",
+    required: true,
+    maxlength: 100,
+    autocomplete: "username",
+    spellcheck: "false",
+    value: operator() ?? "",
+  });
   const content = [
     h("p", {}, "Your answers bear this name, on the log and to other operators. A pseudonym will do. This browser remembers it."),
     h("label", {}, "Name", field),
@@ -50,7 +57,13 @@ export async function askToken() {
   const field = h("input", { name: "token", type: "password", required: true, autocomplete: "current-password", spellcheck: "false" });
   const content = [
     wrong,
-    h("p", {}, "This console asks for a token. Who runs it makes one with ", h("code", {}, "npo token add"), ". This browser remembers it."),
+    h(
+      "p",
+      {},
+      "This console asks for a token. Who runs it makes one with ",
+      h("code", {}, "npo token add"),
+      ". This browser remembers it.",
+    ),
     h("label", {}, "Token", field),
   ];
   const given = await ask("Sign in", content.filter(Boolean), "Sign in", { no: "" });

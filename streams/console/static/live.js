@@ -1,0 +1,151 @@
+// What the server tells of the queue: read at first, followed by events, read again where cards come or go.
+import { hear, hearRefused } from "./answers.js";
+import { events, get } from "./api.js";
+import { ownState } from "./became.js";
+import { announce, h } from "./dom.js";
+import { bringUp, context, drawHead, drawSoon, newer, renew } from "./list.js";
+
+const AGAIN_MS = 400;
+// Nobody is at the page: what is new comes by itself.
+const IDLE_MS = 30_000;
+
+/** The path of the queue, as of a cursor at least. */
+export function path(queue, after) {
+  return `/queue?${new URLSearchParams({ ...(queue.scope ? { scope: queue.scope } : {}), ...(after ? { after } : {}) })}`;
+}
+
+/** Take the queue as the server tells it. */
+export function take(queue, told) {
+  queue.told = told;
+  for (const [scope, time_ms] of Object.entries(told.clocks_ms)) tick(queue, scope, time_ms);
+  const names = [...new Set([...Object.keys(queue.clocks_ms), ...(queue.scope ? [queue.scope] : [])])].sort();
+  if (queue.head.scopes.length === names.length + 1) return;
+  const options = ["", ...names].map((name) => h("option", { value: name, selected: name === (queue.scope ?? "") }, name || "all scopes"));
+  queue.head.scopes.replaceChildren(...options);
+}
+
+function tick(queue, scope, time_ms) {
+  queue.clocks_ms[scope] = Math.max(time_ms, queue.clocks_ms[scope] ?? 0);
+}
+
+/** Follow the events from where the queue stands. */
+export function follow(queue) {
+  queue.unfollow?.();
+  queue.unfollow = events(["recommendation", "refused"], queue.scope, queue.told.cursor, (message) => {
+    if (message.event === "recommendation") heard(queue, message.data.event, message.id);
+    else if (message.event === "refused") hearRefused(message.data.event);
+    else if (message.event === "reset") reset(queue);
+  });
+}
+
+/** The log no longer holds what followed: everything is read anew, and cards that are gone are marked. */
+async function reset(queue) {
+  announce("Too much has happened since; the queue is read anew.");
+  await refresh(queue);
+  follow(queue);
+}
+
+function heard(queue, recommendation, cursor) {
+  tick(queue, recommendation.scope, recommendation.time_ms);
+  const item = queue.byDecision.get(recommendation.id);
+  const before = item?.recommendations.get(recommendation.id);
+  hear(recommendation);
+  if (item && newer(recommendation, before)) {
+    item.recommendations.set(recommendation.id, recommendation);
+    tellOthers(queue, item, before, recommendation);
+    mark(queue, item);
+    drawSoon(queue, item);
+  }
+  // Cards are made by the server: what changes which there are is read from it.
+  if (!item || recommendation.life !== "answered") refreshSoon(queue, cursor);
+  drawHead(queue);
+}
+
+function tellOthers(queue, item, before, now) {
+  const me = queue.context.operator;
+  const known = new Set((before?.answers ?? []).map((each) => `${each.operator} ${each.revision}`));
+  for (const each of now.answers) {
+    if (each.operator !== me && !known.has(`${each.operator} ${each.revision}`))
+      announce(`${each.operator} says ${each.kind} to ${item.card.title}`);
+  }
+}
+
+function refreshSoon(queue, cursor) {
+  queue.after = cursor;
+  queue.refresh_timer ??= setTimeout(
+    async () => {
+      await refresh(queue);
+      queue.refresh_timer = null;
+      if (queue.after && !queue.stopped) refreshSoon(queue, queue.after);
+    },
+    Math.max(AGAIN_MS, 3 * (queue.took_ms ?? 0)),
+  );
+}
+
+/** Read the queue again. */
+export async function refresh(queue) {
+  const { after } = queue;
+  queue.after = null;
+  const began = performance.now();
+  try {
+    const told = await get(path(queue, after));
+    if (queue.stopped) return;
+    take(queue, told);
+    context(queue);
+    reconcile(queue, told.cards);
+  } catch {
+    // The banner tells of the connection; the next event asks again.
+  }
+  queue.took_ms = performance.now() - began;
+}
+
+/** Update the cards that are shown, mark those that the server no longer has, and keep new ones until they are wanted. */
+function reconcile(queue, cards) {
+  const present = new Set();
+  queue.fresh = [];
+  for (const card of cards) {
+    const ids = card.members.map((member) => member.recommendation.id);
+    const item = ids.map((id) => queue.byDecision.get(id)).find((each) => each && !present.has(each));
+    if (item) {
+      present.add(item);
+      Object.assign(item, { absent: false, asked: false });
+      renew(queue, item, card);
+    } else queue.fresh.push(card);
+  }
+  for (const item of queue.items) if (!present.has(item)) item.absent = true;
+  queue.items.forEach((item) => mark(queue, item));
+  const unexplained = (item) =>
+    item.absent && !item.asked && !item.gone && !ownState([...item.recommendations.values()], queue.context.operator).kind;
+  queue.items.filter(unexplained).forEach((item) => ask(queue, item));
+  queue.items.forEach((item) => drawSoon(queue, item));
+  if (!queue.items.length || (Date.now() - queue.active_ms > IDLE_MS && !queue.form)) bringUp(queue, { asked: false });
+  drawHead(queue);
+}
+
+/** A card that the server no longer has, and the page does not know why: the recommendation tells. */
+async function ask(queue, item) {
+  item.asked = true;
+  try {
+    const told = await get(`/recommendations/${encodeURIComponent(item.card.id)}`);
+    item.recommendations.set(told.id, told);
+    hear(told);
+  } catch {
+    // Marked without a reason.
+  }
+  mark(queue, item);
+  drawSoon(queue, item);
+}
+
+/** Say of a card that it is closed, or that others have answered it, and why. */
+export function mark(queue, item) {
+  const all = [...item.recommendations.values()];
+  const me = queue.context.operator;
+  const by = all.flatMap((each) => each.answers).filter((each) => each.operator !== me && each.kind !== "retract");
+  const closed = all.every((each) => each.life === "expired" || each.late);
+  const answered = all.every((each) => each.answers.some((answer) => answer.kind !== "retract"));
+  const own = ownState(all, me);
+  if (closed) item.gone = "Closed: nobody answered in time. An answer now counts for trust only.";
+  else if (answered && by.length && !own.kind) item.gone = "Answered meanwhile; you can still say otherwise.";
+  else if (item.absent && item.asked && !own.kind && !answered) item.gone = "No longer open.";
+  else item.gone = "";
+}
