@@ -61,7 +61,7 @@ from streams.groups import plan_topics
 from streams.serving import publisher
 from streams.serving.following import why_refused
 from streams.serving.readmodel import HELD, LATEST, READ, SERIES, SERIES_MAX, Changes, Entry, clear
-from streams.serving.tally import WHOLE_PAST, Tally
+from streams.serving.tally import WHOLE_PAST, Tally, is_answerable
 from streams.topology import TOPOLOGY
 from tests.replay.simulation import SETTINGS
 
@@ -249,7 +249,7 @@ def test_read_model_is_blind_to_batches_and_interleaving(valkey: Valkey, log: di
 @given(log=logs())
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_read_model_counts_what_the_tally_counts(valkey: Valkey, log: dict[str, list[Any]]) -> None:
-    """While nothing has dropped out, the counts and open recommendations in Redis are those of the tally in memory."""
+    """While nothing has dropped out, Redis has the counts and open recommendations of the tally in memory, and those that have cleared."""
     log = {topic: [event for event in events if getattr(event, "scope", None) == "web"] for topic, events in log.items()}
     if sum(event.life is Life.OPENED for event in log["recommendation"]) > HELD_MAX:
         log["recommendation"] = []
@@ -268,6 +268,9 @@ def test_read_model_counts_what_the_tally_counts(valkey: Valkey, log: dict[str, 
     wanted = {} if web is None else {name: count for name, count in (web.decisions + web.answers).items() if count}
     assert {name: count for name, count in counts.items() if count} == wanted
     assert {name.decode() for name, _ in held.get(b":open:web", [])} == (set() if web is None else set(web.open))
+    latest = {event.id: event for event in log["recommendation"]}
+    cleared = {name for name, event in latest.items() if event.life is Life.CLEARED and is_answerable(event)}
+    assert {name.decode() for name, _ in held.get(b":cleared:web", [])} == cleared
 
 
 def test_read_model_holds_every_kind_of_event() -> None:

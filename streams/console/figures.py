@@ -7,7 +7,7 @@ from schemas.alignment import Fidelity, LossWindow, MonitorAction, MonitorDecisi
 from schemas.events import BudgetState
 from schemas.settings import Profile
 from streams.console.views import OverrideRate
-from streams.reporting.sentences import MONITORS, PRICED, counted, interval, share
+from streams.reporting.sentences import MONITORS, PRICED, counted, decimal, share
 from streams.serving.brought import Brought
 from streams.serving.tally import ADOPTED, WHOLE_PAST
 
@@ -26,7 +26,7 @@ def target_in_words(target: float | None, surfaced: float | None, profile: Profi
     if target is None or surfaced is None:
         return f"No target yet: it is {k:g} (cost of an override) × {r:.1%} (declared rate) × the share surfaced, and nothing was decided."
     return (
-        f"Target {target:.2f}: {k:g} (cost of an override) × {r:.1%} (overrides among answers, as declared) × {surfaced:.1%} (surfaced). "
+        f"Target {target:.3f}: {k:g} (cost of an override) × {r:.1%} (overrides among answers, as declared) × {surfaced:.1%} (surfaced). "
         "Misses have no declared rate: none is in it."
     )
 
@@ -36,7 +36,8 @@ def loss_in_words(window: LossWindow | None, target: float | None, profile: Prof
     if window is None:
         return "No window has ended yet: no loss is known."
     span = "over the whole past" if window.window == WHOLE_PAST else f"in window {window.window}"
-    said = f"Alignment loss per scenario {span}: {interval(window)}"
+    middle = "" if window.loss is None else f"{decimal(window.loss)} "
+    said = f"Alignment loss per scenario {span}: {middle}({decimal(window.loss_low)} to {decimal(window.loss_high)})"
     if window.loss is None:
         unknown = [
             name
@@ -48,7 +49,7 @@ def loss_in_words(window: LossWindow | None, target: float | None, profile: Prof
         ]
         return f"{said}; no single number, since {' and '.join(unknown) or 'a rate is not known'}."
     parts = [
-        f"{name} {cost * count / window.scenarios * (rate.events / rate.trials if rate.trials else 0.0):.2f}"
+        f"{name} {cost * count / window.scenarios * (rate.events / rate.trials if rate.trials else 0.0):.3f}"
         for name, cost, count, rate in (
             ("overrides", profile.override_cost, window.surfaced, window.override_given_answered),
             ("misses", profile.miss_cost, window.withheld, window.miss_given_outcome),
@@ -58,7 +59,12 @@ def loss_in_words(window: LossWindow | None, target: float | None, profile: Prof
     if target is None:
         return f"{said}: {', '.join(parts)}."
     stands = "below" if window.loss_high < target else "above" if window.loss_low > target else "across"
-    return f"{said}: {', '.join(parts)}. Its interval lies {stands} the target of {target:.2f}."
+    return f"{said}: {', '.join(parts)}. Its interval lies {stands} the target of {target:.3f}."
+
+
+def is_closed(budget: BudgetState, profile: Profile) -> bool:
+    """Tell whether one more open recommendation would exceed the budget that the profile goes by, as the decider judges it."""
+    return profile.budget != "off" and (budget.raw if profile.budget == "raw" else budget.trusted) - budget.open < 1
 
 
 def budget_in_words(budget: BudgetState, profile: Profile) -> str:
@@ -71,7 +77,7 @@ def budget_in_words(budget: BudgetState, profile: Profile) -> str:
         f"{counted(budget.open, 'open recommendation holds', 'open recommendations hold')} one each" if budget.open else "nothing is open"
     )
     goes = f"{left}; the profile goes by the {'second' if profile.budget == 'raw' else 'first'}, and {held}"
-    if wealth < 1:
+    if is_closed(budget, profile):
         return f"{goes}: closed. 1 % is surfaced as audited exploration until answers earn more, or a person reopens it."
     return f"{goes}: {counted(int(wealth), 'more can be surfaced', 'more can be surfaced')}."
 

@@ -38,6 +38,7 @@ from streams.console.views import (
     ThresholdView,
 )
 from streams.explaining.words import modelled
+from streams.reporting.sentences import PRICED
 from streams.serving.brought import brought
 from streams.serving.force import Force
 from streams.serving.readmodel import LATEST
@@ -123,6 +124,7 @@ def scope_view(records: ScopeRecords, profile: Profile, cursor: str) -> ScopeVie
         monitor=MonitorView(
             decisions=tuple(monitors),
             fidelity=latest.get("fidelity"),
+            priced=(monitors[-1].monitor if monitors else profile.monitor) in PRICED,
             says=figures.monitor_in_words(monitors[-1] if monitors else None),
             fidelity_says=figures.fidelity_in_words(latest.get("fidelity")),
         ),
@@ -168,7 +170,10 @@ def budget_view(trust: TrustSummary | None, reopened: BudgetReopened | None, pro
     budget = trust.budget if trust is not None else None
     if reopened is not None and (trust is None or reopened.positions.get("control", 0) > trust.positions.get("control", 0)):
         budget = reopened.after
-    return None if budget is None else BudgetView(budget.trusted, budget.raw, budget.open, figures.budget_in_words(budget, profile))
+    if budget is None:
+        return None
+    closed = figures.is_closed(budget, profile)
+    return BudgetView(budget.trusted, budget.raw, budget.open, profile.budget, closed, figures.budget_in_words(budget, profile))
 
 
 def thresholds_view(table: ThresholdTable | None, profile: Profile) -> ThresholdsView | None:

@@ -104,11 +104,12 @@ class ReadModel:
         wanted = list(dict.fromkeys(names))
         return {name: event for name, event in zip(wanted, await self.events(topic, wanted), strict=True) if event is not None}
 
-    async def open(self, scopes: Iterable[str]) -> list[Any]:
-        """Read the recommendations of some scopes that wait for an answer."""
+    async def answerable(self, scopes: Iterable[str]) -> list[Any]:
+        """Read the recommendations of some scopes that can be answered in time: those that are open, and those that have cleared."""
         async with self.redis.pipeline(transaction=False) as pipe:
             for scope in scopes:
                 pipe.zrange(self.key("open", scope), 0, -1)
+                pipe.zrange(self.key("cleared", scope), 0, -1)
             names = [name.decode() for found in await pipe.execute() for name in found]
         return list((await self.held("recommendation", names)).values())
 

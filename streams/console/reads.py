@@ -13,6 +13,7 @@ from streams.console.routes import API, DEPLOYMENT, SETTINGS, Call, Route
 from streams.console.views import DecisionList, Me, MomentView, Queue, RecommendationList, ScopeList, ScopeView
 from streams.explaining.explanation import Explanation
 from streams.explaining.finding import explain_running
+from streams.serving.tally import is_open
 
 LIMIT_MAX = 200
 Limit = Annotated[int, Meta(ge=1, le=LIMIT_MAX, description="At most so many.")]
@@ -63,12 +64,12 @@ async def queue(call: Call) -> Queue:
     model, query = read_model(call.request.app), call.query
     position = await model.cursor_after(query.after)
     clocks_ms = await model.clocks()
-    waiting = await model.open([query.scope] if query.scope else clocks_ms)
+    waiting = await model.answerable([query.scope] if query.scope else clocks_ms)
     made = await model.held(DECISION.name, (each.id for each in waiting))
     told = await model.held(SCENARIO.name, (each.scenario for each in made.values()))
     shown = {scope: time_ms for scope, time_ms in clocks_ms.items() if not query.scope or scope == query.scope}
     undo_ms = call.request.app[SETTINGS].profile.undo_window_ms
-    return Queue(position, shown, len(waiting), cards.cards(waiting, made, told), undo_ms)
+    return Queue(position, shown, sum(map(is_open, waiting)), cards.cards(waiting, made, told), undo_ms)
 
 
 async def recommendations(call: Call) -> RecommendationList:

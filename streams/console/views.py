@@ -112,8 +112,9 @@ class Card(Struct, frozen=True):
 
 
 class Queue(Struct, frozen=True):
-    """What waits for an answer: cards, the most urgent first; `open` counts recommendations, `clocks_ms` is each scope's event time.
+    """What waits for an answer: cards, the most urgent first; `clocks_ms` is each scope's event time.
 
+    `open` counts recommendations; those that have cleared are in cards too, and not counted.
     An answer can be taken back before it teaches for `undo_window_ms` of its scope's event time.
     """
 
@@ -218,7 +219,10 @@ class LossView(Struct, frozen=True):
 
 
 class BudgetView(BudgetState, frozen=True):
-    """Override budget, in overrides, as last published."""
+    """Override budget, in overrides, as last published; `closed`: one more open recommendation would exceed the one in `kind`."""
+
+    kind: Literal["trusted", "raw", "off"]
+    closed: bool
 
     says: str
 
@@ -252,10 +256,14 @@ class TeamsView(Struct, frozen=True):
 
 
 class MonitorView(Struct, frozen=True):
-    """The meta-monitor: its decisions, the oldest first (at most 200), and how it stands against hindsight."""
+    """The meta-monitor: its decisions, the oldest first (at most 200), and how it stands against hindsight.
+
+    `priced` tells whether its statistic is held against the price; other monitors hold theirs against something else.
+    """
 
     decisions: tuple[MonitorDecision, ...]
     fidelity: Fidelity | None
+    priced: bool
     says: str
     fidelity_says: str
 

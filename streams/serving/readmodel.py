@@ -9,7 +9,7 @@ Every key starts with the application's name and a colon (`npo:`); `clear` remov
 | `scope:<scope>` | hash | counts (`surfaced`, `withheld`, `blocked`, `override`, `like`, `neutral`, `skipped`, `answered`, `overridden`) and, as JSON, the latest of each kind of `LATEST`: `past` (loss over the whole past), `window`, `thresholds`, `trust`, `teams`, `teams_past`, `reopened`, `challenger`, `monitor`, `fidelity`, `command`, `result`, `model`, `taken`, `revoked` |
 | `windows:<scope>`, `monitors:<scope>`, `challengers:<scope>`, `results:<scope>` | sorted set | the newest 200 loss windows that have closed, decisions of the meta-monitor, and windows of models held against each other, and the newest 50 results of retraining: JSON, by offset |
 | `alarms:<scope>` | hash | alarms that are raised, by name, JSON |
-| `open:<scope>` | sorted set | ids of recommendations that wait for an answer, by the time they were opened |
+| `open:<scope>`, `cleared:<scope>` | sorted set | ids of recommendations that wait for an answer, and of those whose entity shows nothing unusual any more and that can still be answered, by the time they were opened |
 | `recommendation:<id>` | string | the recommendation as it stands, JSON |
 | `decision:<id>` | string | the decision, JSON |
 | `scenario:<id>` | string | the scenario that a decision names, JSON |
@@ -51,10 +51,10 @@ from schemas.alignment import (
 from schemas.events import Cleared, Control, Decision, Heartbeat, Judgement, Life, Model, Recommendation, Scenario
 from streams.serving.following import KEYED_BY_PEOPLE
 from streams.serving.force import ALL_SCOPES, Force
-from streams.serving.tally import WHOLE_PAST, is_open, standing_counts
+from streams.serving.tally import WHOLE_PAST, is_answerable, is_open, standing_counts
 
 # Counts one up with every change of keys or meanings: a read model of another version is rebuilt.
-VERSION = b"4"
+VERSION = b"5"
 HELD_MAX = 10_000
 READ = ("recommendation", "decision", "scenario", "judgement", "alignment", "retraining-command", "retraining-result", "model", "control")
 # Each of these is held under its id.
@@ -218,8 +218,8 @@ class Changes:
         if isinstance(event, Decision):
             counts[event.status.value] += 1
         if isinstance(event, Recommendation):
-            place = self.key("open", event.scope), event.id
-            self.members[place] = event.opened_ms if is_open(event) else None
+            for name, waits in (("open", is_open(event)), ("cleared", is_answerable(event) and not is_open(event))):
+                self.members[self.key(name, event.scope), event.id] = event.opened_ms if waits else None
             # A late answer counts for trust only: what was counted stays.
             if not event.late:
                 counts.update(standing_counts(event))
@@ -238,7 +238,8 @@ class Changes:
             self.members[key, oldest] = None
             self.strings[self.key(entry.topic, oldest)] = None
             if entry.topic == "recommendation":
-                self.members[self.key("open", entry.event.scope), oldest] = None
+                for waiting in ("open", "cleared"):
+                    self.members[self.key(waiting, entry.event.scope), oldest] = None
 
 
 def name_of(event: Recommendation | Decision | Scenario | Judgement) -> str:

@@ -28,8 +28,10 @@ def log(deployment: Deployment, console: str) -> list[str]:
         write(deployment, records)
         names.append(name)
     write(deployment, [("recommendation", opened("d01", "db", 1_000_000 + HOUR_MS, "host-1", Life.EXPIRED))])
+    write(deployment, [("recommendation", opened("d02", "shop", 1_000_000 + 2 * HOUR_MS, "host-2", Life.CLEARED))])
     until(lambda: call(console, "GET", "/api/v1/decisions?limit=200").body["decisions"][0]["id"] == names[-1])
     until(lambda: call(console, "GET", "/api/v1/recommendations/d01").body["life"] == "expired")
+    until(lambda: call(console, "GET", "/api/v1/recommendations/d02").body["life"] == "cleared")
     return names[::-1]
 
 
@@ -58,15 +60,16 @@ def test_lists_give_what_was_asked_for(console: str, log: list[str]) -> None:
     assert walk(console, "/api/v1/decisions?status=withheld&limit=2") == [name for name in log if name not in shown]
     assert walk(console, "/api/v1/decisions?scope=db&limit=2") == [name for name in log if int(name[1:]) % 3 == 1]
     assert walk(console, "/api/v1/recommendations?limit=2") == shown
-    assert walk(console, "/api/v1/recommendations?open=true&limit=2") == [name for name in shown if name != "d01"]
+    assert walk(console, "/api/v1/recommendations?open=true&limit=2") == [name for name in shown if name not in {"d01", "d02"}]
 
 
 def test_queue_holds_what_is_open(console: str, log: list[str]) -> None:
-    """The members of all cards are the open recommendations, each once, with their scenario's sentence and the scopes' clocks."""
+    """The members of all cards are the recommendations that can be answered in time, each once; what has cleared comes last, uncounted."""
     body = call(console, "GET", "/api/v1/queue").body
     members = [member["recommendation"]["id"] for card in body["cards"] for member in card["members"]]
     assert sorted(members) == sorted(name for name in log if int(name[1:]) % 4 and name != "d01")
-    assert body["open"] == len(members)
+    assert body["open"] == len(members) - 1
+    assert [card["id"] for card in body["cards"] if card["cleared"]] == ["d02"] == [body["cards"][-1]["id"]]
     assert body["clocks_ms"].keys() == {"web", "db", "shop"}
     one = call(console, "GET", "/api/v1/queue?scope=web").body
     assert {card["scope"] for card in one["cards"]} == {"web"} == one["clocks_ms"].keys()
@@ -88,7 +91,7 @@ def test_scopes_are_those_that_were_heard_of(console: str, log: list[str]) -> No
     del log
     summaries = call(console, "GET", "/api/v1/scopes").body["scopes"]
     assert [each["scope"] for each in summaries] == ["db", "shop", "web"]
-    assert [each["open"] for each in summaries] == [5, 6, 6]
+    assert [each["open"] for each in summaries] == [5, 5, 6]
     assert call(console, "GET", "/api/v1/scopes/web").body["counts"]["withheld"] == 2
     assert_problem(call(console, "GET", "/api/v1/scopes/wEb"), 404)
 
@@ -186,8 +189,9 @@ def test_everything_that_the_page_names_is_there(console: str) -> None:
 
 
 def test_liveness_and_metrics_tell_of_the_console(console: str) -> None:
-    """The console says that it lives, and counts requests by route, never by path."""
-    assert call(console, "GET", "/livez").body == {"ok": True}
+    """The console says that it lives and is ready, and counts requests by route, never by path."""
+    assert call(console, "GET", "/livez").body["ok"]
+    until(lambda: call(console, "GET", "/readyz").body["ok"])
     call(console, "GET", "/api/v1/decisions/counted")
     metrics = call(console, "GET", "/metrics").body.decode()
     assert 'route="/api/v1/decisions/{id}"' in metrics
@@ -202,6 +206,8 @@ def test_without_redis_reads_are_unavailable_and_nothing_else_breaks(deployment:
                 assert_problem(call(address, "GET", f"/api/v1/{path}"), 503)
             for path in ("/", "/livez", "/openapi.json", "/api/v1/me"):
                 assert call(address, "GET", path).status == 200
+            ready = call(address, "GET", "/readyz")
+            assert (ready.status, ready.body["checks"]["read_model"]["ok"]) == (503, False)
 
 
 def test_read_model_that_comes_late_is_served_when_it_is_there(deployment: Deployment) -> None:

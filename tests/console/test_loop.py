@@ -134,7 +134,7 @@ def test_the_interval_is_held_against_the_target(low: float, high: float, stands
     shown = loss_view(window, None, [], Profile("default"))
     assert shown.target == pytest.approx(4 * 0.1 * 0.5)
     assert stands in shown.says
-    assert "overrides 0.10, misses 0.10" in shown.says
+    assert "overrides 0.100, misses 0.100" in shown.says
 
 
 @pytest.mark.parametrize(("reopened", "trusted"), [(5, 7.0), (4, 90.0), (3, 90.0)])
@@ -157,7 +157,10 @@ def test_the_budget_is_the_latest_published(reopened: int, trusted: float) -> No
 )  # fmt: skip
 def test_the_budget_says_what_it_allows(budget: BudgetState, kind: Any, says: str) -> None:  # noqa: ANN401 - a Literal
     """What is open is taken off the budget that the profile goes by; without a whole unit it is closed."""
-    assert says in figures.budget_in_words(budget, Profile("p", budget=kind))
+    profile = Profile("p", budget=kind)
+    said = figures.budget_in_words(budget, profile)
+    assert says in said
+    assert ("closed" in said) == figures.is_closed(budget, profile)
 
 
 def row(threshold: float, overrides: int, misses: int) -> ThresholdRow:
