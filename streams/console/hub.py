@@ -32,7 +32,8 @@ CHUNK_EVENTS, CHUNK_BYTES = 2_000, 8 << 20
 # So many listeners at a time read from the topics; each opens a consumer.
 READERS_MAX = 4
 WAIT_MS = 250
-BATCH_RECORDS = 1_000
+# So many records are told at a stretch, 10 to 20 ms: meanwhile nobody else is served.
+BATCH_RECORDS = 200
 RETRY_S = 1.0
 
 log = structlog.get_logger()
@@ -124,7 +125,11 @@ class Hub:
                 end = self.ends[name, partition]
                 try:
                     async for block in read_blocks(consumer, name, self.partitions[name, partition], offset, end):
-                        events += filter(None, (tell(name, record, self.counts[name]) for record in records_of(block)))
+                        for number, record in enumerate(records_of(block), 1):
+                            event = tell(name, record, self.counts[name])
+                            events += [event] if event else []
+                            if number % BATCH_RECORDS == 0:
+                                await asyncio.sleep(0)
                         after[name, partition] = block.offsets[-1] + 1
                         if len(events) >= CHUNK_EVENTS or sum(len(event.data) for event in events) >= CHUNK_BYTES:
                             return events, after
