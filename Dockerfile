@@ -1,4 +1,4 @@
-# One image for workers and publisher: the same packages as everywhere else, held to the digests of requirements.lock.
+# One image for workers, publisher and console: the same packages as everywhere else, held to the digests of requirements.lock.
 FROM python:3.11-slim AS build
 # The version that requirements.lock has.
 ARG UV_VERSION=0.13.9

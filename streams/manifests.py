@@ -1,13 +1,13 @@
 """Kubernetes manifests, written from the topology: `python -m streams.manifests` writes them to deploy/kubernetes.
 
-Topics for Strimzi, a Deployment of every task group and of the publisher. A first form: checked against schemas, never run.
+Topics for Strimzi, a Deployment of every task group, of the publisher and of the console. A first form: checked against schemas, never run.
 """
 
 from typing import Any
 
 import yaml
 
-from schemas.settings import DEPLOY
+from schemas.settings import CONSOLE_PORT, DEPLOY
 from streams.groups import TopicPlan, plan_topics
 from streams.topology import TOPOLOGY
 
@@ -21,19 +21,22 @@ WORKERS = 2
 USER = 10001
 HOME = "/var/lib/npo"
 HEALTH_PORT = 8080
+TOKENS = "/etc/npo"
 
 GENERATED = "# Written from streams/topology.py by `python -m streams.manifests`; do not edit.\n"
 TOPICS_TEXT = f"""{GENERATED}
 # The topics, for Strimzi 0.49 or newer and a Kafka cluster `{CLUSTER}` of {REPLICAS} brokers at least. Without Strimzi: `npo topics apply`.
 """
 PIPELINE_TEXT = f"""{GENERATED}
-# Workers and publisher. Needs the Kafka cluster `{CLUSTER}` and its topics in the same namespace, a Redis or Valkey at `valkey`, and the
-# image of the repository's Dockerfile as `npo:latest`. For SASL, make a Secret `npo-kafka` with NPO_SASL_USERNAME and NPO_SASL_PASSWORD,
+# Workers, publisher and console. Needs the Kafka cluster `{CLUSTER}` and its topics in the same namespace, a Redis or Valkey at `valkey`,
+# and the image of the repository's Dockerfile as `npo:latest`. For SASL, make a Secret `npo-kafka` with NPO_SASL_USERNAME and NPO_SASL_PASSWORD,
 # and add NPO_SECURITY_PROTOCOL and NPO_SASL_MECHANISM to the ConfigMap.
 #
 # A worker that has work and makes no progress ends itself with code 1, and is started again. The liveness probe is for what cannot do
 # that: an interpreter that is stuck as a whole. Readiness keeps a roll-out from going on before the new workers have recovered.
-# The probes' address is open to the cluster: it tells counts and names of topics, and takes nothing.
+# The probes' address is open to the cluster: it tells counts and names of topics, and takes nothing. The console's takes answers and
+# commands, from who has a token: `NPO_TOKENS=tokens.json npo token add NAME --role admin`, and the file as the Secret `npo-tokens`:
+# `kubectl create secret generic npo-tokens --from-file tokens.json`. TLS is for an Ingress or a Gateway before the Service `npo-console`.
 # No volume claims: a store lives as long as its pod; a new pod rebuilds it from the changelog topic.
 """
 
@@ -62,10 +65,10 @@ def environment() -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "npo"}, "data": data}
 
 
-def probes() -> dict[str, Any]:
-    """Return the probes of a worker's container, and the port that they and Prometheus ask."""
+def probes(port: int) -> dict[str, Any]:
+    """Return the probes of a container, and the port that they and Prometheus ask."""
     return {
-        "ports": [{"name": "health", "containerPort": HEALTH_PORT}],
+        "ports": [{"name": "health", "containerPort": port}],
         # Ends what has not answered for half a minute; a step that computes for long answers all the same.
         "livenessProbe": {
             "httpGet": {"path": "/livez", "port": "health"},
@@ -77,7 +80,7 @@ def probes() -> dict[str, Any]:
     }
 
 
-def deployment(component: str, command: list[str], replicas: int, cpu: str, *, healthy: bool = True) -> dict[str, Any]:
+def deployment(component: str, command: list[str], replicas: int, cpu: str, port: int = HEALTH_PORT) -> dict[str, Any]:
     """Return the Deployment of one component, whose processes need nothing but the broker, Redis and room for a store.
 
     Args:
@@ -85,9 +88,9 @@ def deployment(component: str, command: list[str], replicas: int, cpu: str, *, h
         command: What its container runs.
         replicas: How many pods.
         cpu: What each asks for.
-        healthy: Whether it answers probes and Prometheus, as workers do.
+        port: Where it answers probes and Prometheus.
     """
-    labels = {"app.kubernetes.io/name": "npo", "app.kubernetes.io/component": component}
+    labels = selector(component)
     container = {
         "name": component,
         "image": "npo:latest",
@@ -101,9 +104,9 @@ def deployment(component: str, command: list[str], replicas: int, cpu: str, *, h
             "capabilities": {"drop": ["ALL"]},
         },
         "volumeMounts": [{"name": "home", "mountPath": HOME}, {"name": "scratch", "mountPath": "/tmp"}],  # noqa: S108 - the pod's own
-        **(probes() if healthy else {}),
+        **probes(port),
     }
-    scraped = {"prometheus.io/scrape": "true", "prometheus.io/port": str(HEALTH_PORT), "prometheus.io/path": "/metrics"}
+    scraped = {"prometheus.io/scrape": "true", "prometheus.io/port": str(port), "prometheus.io/path": "/metrics"}
     pod = {
         "automountServiceAccountToken": False,
         # A worker gives itself 15 s to end its transaction and leave its group.
@@ -126,9 +129,36 @@ def deployment(component: str, command: list[str], replicas: int, cpu: str, *, h
             # The old pod leaves before the new one comes: one rebalance less, and never two publishers.
             "strategy": {"type": "Recreate"} if replicas == 1 else {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0}},
             "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels} | ({"annotations": scraped} if healthy else {}), "spec": pod},
+            "template": {"metadata": {"labels": labels, "annotations": scraped}, "spec": pod},
         },
     }
+
+
+def selector(component: str) -> dict[str, str]:
+    """Return the labels of one component's pods."""
+    return {"app.kubernetes.io/name": "npo", "app.kubernetes.io/component": component}
+
+
+def console() -> list[dict[str, Any]]:
+    """Return the console's Deployment, which reads its tokens from a Secret, and the Service before it."""
+    found = deployment("console", ["python", "-m", "streams.console.server"], 1, "250m", CONSOLE_PORT)
+    pod = found["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    # The Service comes from outside of the pod.
+    variables = {"NPO_CONSOLE_HOST": "0.0.0.0", "NPO_CONSOLE_PORT": str(CONSOLE_PORT), "NPO_TOKENS": f"{TOKENS}/tokens.json"}  # noqa: S104
+    container["env"] = [{"name": name, "value": value} for name, value in variables.items()]
+    container["volumeMounts"].append({"name": "tokens", "mountPath": TOKENS, "readOnly": True})
+    # The console lets no file in that others may write.
+    pod["volumes"].append({"name": "tokens", "secret": {"secretName": "npo-tokens", "defaultMode": 0o440}})
+    ports = [{"name": "http", "port": 80, "targetPort": "health"}]
+    labels = selector("console")
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "npo-console", "labels": labels},
+        "spec": {"selector": labels, "ports": ports},
+    }
+    return [found, service]
 
 
 def topics_yaml() -> str:
@@ -139,8 +169,8 @@ def topics_yaml() -> str:
 def pipeline_yaml() -> str:
     """Return deploy/kubernetes/pipeline.yaml."""
     workers = [deployment(group.name, ["npo", "worker", group.name], WORKERS, "1") for group in TOPOLOGY]
-    publisher = deployment("publisher", ["python", "-m", "streams.serving.publisher"], 1, "250m", healthy=False)
-    return _write(PIPELINE_TEXT, [environment(), *workers, publisher])
+    publisher = deployment("publisher", ["python", "-m", "streams.serving.publisher"], 1, "250m")
+    return _write(PIPELINE_TEXT, [environment(), *workers, publisher, *console()])
 
 
 class _Dumper(yaml.SafeDumper):

@@ -27,6 +27,7 @@ from redis.exceptions import RedisError
 from schemas.errors import NpoError, StackError
 from schemas.settings import CONSOLE_PORT, Deployment, load_settings
 from streams import admin
+from streams.console.auth import open_tokens
 from streams.embedded import Child, start_child, start_kafka, start_valkey
 from streams.embedded.children import free_ports
 from streams.groups import TopicPlan, plan_topics
@@ -105,30 +106,18 @@ class Stack:
         """Start everything in order and wait until it is at work.
 
         Raises:
-            SettingsError: a file of settings cannot be used.
+            SettingsError: a file of settings or tokens cannot be used, or the console is open to all and not on loopback.
             EmbeddedServerError: a server does not start.
             TopologyError: topics that do not fit.
             StackError: the groups are not at work in time, or a process ends again and again.
         """
         self.write_state()
         load_settings(self.deployment)
+        open_tokens(self.deployment)
         self._start_servers()
         self.write_state()
         run_aside(admin.ensure(self.deployment, wanted_topics(self.deployment)))
-        names = [(group.name, f"{group.name}-{number}") for group in TOPOLOGY for number in range(1, self.workers + 1)]
-        for (group, name), port in zip(names, free_ports(len(names)), strict=True):
-            # A home of its own: two workers of a group must not share a store.
-            fields = {"home": self.deployment.home / WORKERS / name, "health_port": port}
-            start = partial(self._start_python, name, self.deployment.model_copy(update=fields), "streams.engine.worker", group)
-            self._keep(name, start, log_file(self.deployment, name), health=f"http://{self.deployment.health_host}:{port}")
-        start = partial(self._start_python, PUBLISHER, self.deployment, "streams.serving.publisher")
-        self._keep(PUBLISHER, start, log_file(self.deployment, PUBLISHER))
-        # Chosen once: started again, the console is where it was.
-        host, wanted = self.deployment.console_host, self.deployment.console_port
-        port = wanted or (CONSOLE_PORT if wanted is None and is_free(host, CONSOLE_PORT) else free_ports(1)[0])
-        self.state.console = web_address(host, port)
-        start = partial(self._start_python, CONSOLE, self.deployment.model_copy(update={"console_port": port}), "streams.console.server")
-        self._keep(CONSOLE, start, log_file(self.deployment, CONSOLE), health=self.state.console)
+        self._start_processes()
         self.write_state()
         self._tender.start()
         self._wait_until_ready()
@@ -171,6 +160,25 @@ class Stack:
             self._keep("valkey", partial(start_valkey, home / VALKEY, port), home / VALKEY / "valkey.log", may_stop=False)
             self.deployment = self.deployment.model_copy(update={"redis": f"redis://127.0.0.1:{port}/0"})
             self.state.redis = f"redis://127.0.0.1:{port}/0"
+
+    def _start_processes(self) -> None:
+        """Start workers, publisher and console; each answers for its health at a port of its own."""
+        names = [(group.name, f"{group.name}-{number}") for group in TOPOLOGY for number in range(1, self.workers + 1)]
+        *ports, publisher, free = free_ports(len(names) + 2)
+        for (group, name), port in zip(names, ports, strict=True):
+            # A home of its own: two workers of a group must not share a store.
+            fields = {"home": self.deployment.home / WORKERS / name, "health_port": port}
+            start = partial(self._start_python, name, self.deployment.model_copy(update=fields), "streams.engine.worker", group)
+            self._keep(name, start, log_file(self.deployment, name), health=web_address(self.deployment.health_host, port))
+        deployment = self.deployment.model_copy(update={"health_port": publisher})
+        start = partial(self._start_python, PUBLISHER, deployment, "streams.serving.publisher")
+        self._keep(PUBLISHER, start, log_file(self.deployment, PUBLISHER), health=web_address(self.deployment.health_host, publisher))
+        # Chosen once: started again, the console is where it was.
+        host, wanted = self.deployment.console_host, self.deployment.console_port
+        port = wanted or (CONSOLE_PORT if wanted is None and is_free(host, CONSOLE_PORT) else free)
+        start = partial(self._start_python, CONSOLE, self.deployment.model_copy(update={"console_port": port}), "streams.console.server")
+        self.state.console = web_address(host, port)
+        self._keep(CONSOLE, start, log_file(self.deployment, CONSOLE), health=self.state.console)
 
     def _start_python(self, name: str, deployment: Deployment, module: str, *arguments: str) -> Child:
         command = [sys.executable, "-m", module, *arguments]

@@ -105,8 +105,9 @@ def test_every_topic_has_a_manifest() -> None:
 
 
 def test_every_task_group_has_workers() -> None:
-    """Compose file and manifests start workers for each group of the topology, and the publisher."""
-    wanted = {("npo", "worker", group.name) for group in TOPOLOGY} | {("python", "-m", "streams.serving.publisher")}
+    """Compose file and manifests start workers for each group of the topology, the publisher and the console."""
+    servers = {("python", "-m", module) for module in ("streams.serving.publisher", "streams.console.server")}
+    wanted = {("npo", "worker", group.name) for group in TOPOLOGY} | servers
     for started in (
         [service.get("command", ()) for service in compose()["services"].values()],
         [pod["command"] for pod in pods().values()],
@@ -146,26 +147,29 @@ def test_services_find_each_other() -> None:
             assert condition["condition"] != "service_healthy" or "healthcheck" in services[name]
 
 
-def test_probes_ask_what_a_worker_answers() -> None:
-    """Each worker's probes, scrapes and health checks ask for a path that it serves, at the port that its environment sets."""
+def test_probes_ask_what_is_answered() -> None:
+    """All probes, scrapes and health checks of our processes ask for a path that they serve, at the port that their environment sets."""
     served = {route.path for route in Probes("", 0, Health(Deployment(), Watchdog(1)), CollectorRegistry()).routes()}
     (environment,) = (each["data"] for each in documents("pipeline.yaml") if each["kind"] == "ConfigMap")
     assert environment["NPO_HEALTH_HOST"] == "0.0.0.0"  # noqa: S104 - what is asserted
     for each in documents("pipeline.yaml"):
-        if each["kind"] != "Deployment" or each["metadata"]["name"] == "npo-publisher":
+        if each["kind"] != "Deployment":
             continue
         template = each["spec"]["template"]
         (container,) = template["spec"]["containers"]
         (port,) = container["ports"]
         scraped = template["metadata"]["annotations"]
-        assert str(port["containerPort"]) == scraped["prometheus.io/port"] == environment["NPO_HEALTH_PORT"]
+        own = {variable["name"]: variable["value"] for variable in container.get("env", ())}
+        listens = own.get("NPO_CONSOLE_PORT", environment["NPO_HEALTH_PORT"])
+        assert str(port["containerPort"]) == scraped["prometheus.io/port"] == listens
         asked = [container[probe]["httpGet"] for probe in ("livenessProbe", "readinessProbe")]
         assert [ask["port"] for ask in asked] == [port["name"]] * 2
         assert {*(ask["path"] for ask in asked), scraped["prometheus.io/path"]} == served
     for name, service in compose()["services"].items():
-        if name.startswith("worker-"):
+        if name.startswith("worker-") or name in {"publisher", "console"}:
             host_and_port, path = re.findall(r"http://([^/]+)(/\w+)", service["healthcheck"]["test"][-1])[0]
-            assert host_and_port == f"127.0.0.1:{service['environment']['NPO_HEALTH_PORT']}"
+            listens = service["environment"].get("NPO_CONSOLE_PORT", service["environment"]["NPO_HEALTH_PORT"])
+            assert host_and_port == f"127.0.0.1:{listens}"
             assert path in served
 
 

@@ -77,7 +77,7 @@ def test_stack_lives_its_life(home: Path) -> None:
     assert first.returncode == 0, first.stderr
     state = find(home)
     assert state is not None
-    assert conditions(state) == dict.fromkeys(("kafka", "valkey", *WORKERS, "publisher"), "running")
+    assert conditions(state) == dict.fromkeys(("kafka", "valkey", *WORKERS, "publisher", "console"), "running")
 
     again = npo("up")
     assert (again.returncode, "already running" in again.stdout) == (0, True)
@@ -125,7 +125,7 @@ def test_stack_of_this_process_ends_with_its_block(home: Path, kafka: Kafka, val
         }
         with running_stack(home, **fields) as deployment:
             assert (deployment.broker, deployment.redis) == (kafka.bootstrap, valkey.url)
-            assert conditions(find(home)) == dict.fromkeys((*WORKERS, "publisher"), "running")
+            assert conditions(find(home)) == dict.fromkeys((*WORKERS, "publisher", "console"), "running")
             assert connect().model_dump() == deployment.model_dump(), "commands find it"
             with pytest.raises(StackError, match="another stack"), running_stack(home):
                 pass

@@ -40,7 +40,7 @@ def test_document_has_every_route_of_the_server() -> None:
     application = make_application(Deployment(redis="redis://127.0.0.1:1/0"), load_settings(Deployment()))
     served = {(route.method.lower(), route.resource.canonical) for route in application.router.routes() if route.resource}
     in_document = {(method, path) for path, operations in DOCUMENT["paths"].items() for method in operations}
-    outside = {*PAGES, "/static", "/openapi.json", "/livez", "/metrics"}
+    outside = {*PAGES, "/static", "/openapi.json", "/livez", "/readyz", "/metrics"}
     assert {(method, path) for method, path in served if path not in outside} == in_document
 
 
