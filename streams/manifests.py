@@ -29,8 +29,8 @@ TOPICS_TEXT = f"""{GENERATED}
 """
 PIPELINE_TEXT = f"""{GENERATED}
 # Workers, publisher and console. Needs the Kafka cluster `{CLUSTER}` and its topics in the same namespace, a Redis or Valkey at `valkey`,
-# and the image of the repository's Dockerfile as `npo:latest`. For SASL, make a Secret `npo-kafka` with NPO_SASL_USERNAME and NPO_SASL_PASSWORD,
-# and add NPO_SECURITY_PROTOCOL and NPO_SASL_MECHANISM to the ConfigMap.
+# and the image of the repository's Dockerfile as `npo:latest`. For SASL, make a Secret `npo-kafka` with NPO_SASL_USERNAME and
+# NPO_SASL_PASSWORD, and add NPO_SECURITY_PROTOCOL and NPO_SASL_MECHANISM to the ConfigMap.
 #
 # A worker that has work and makes no progress ends itself with code 1, and is started again. The liveness probe is for what cannot do
 # that: an interpreter that is stuck as a whole. Readiness keeps a roll-out from going on before the new workers have recovered.
