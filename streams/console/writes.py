@@ -14,6 +14,7 @@ from schemas.errors import NotSurfacedError, SettingsError, UnknownDecisionError
 from schemas.events import Control, Decision, Life, Outcome, Recommendation, Status
 from schemas.headers import CONTENT_TYPE, JSON
 from schemas.identity import SEPARATOR, partition_of
+from streams.admin import cluster_id
 from streams.console import cursor
 from streams.console.cursor import Cursor
 from streams.console.problems import ProblemError
@@ -42,6 +43,7 @@ LOOK_S = 5.0
 
 READER = web.AppKey("reader", AIOKafkaConsumer)
 ANSWERS = web.AppKey("answers", AnswerLog)
+CLUSTER = web.AppKey("cluster", str)
 
 
 class Shown(NamedTuple):
@@ -63,6 +65,7 @@ class Shown(NamedTuple):
 async def lifespan(application: web.Application) -> AsyncIterator[None]:
     """Open what an application looks answers up with."""
     deployment = application[DEPLOYMENT]
+    application[CLUSTER] = await cluster_id(deployment)
     async with open_reader(deployment) as reader:
         application[READER] = reader
         application[ANSWERS] = AnswerLog(reader, deployment.topic_prefix)
@@ -156,7 +159,11 @@ async def start_of(application: web.Application, model: ReadModel, recommendatio
 
 
 async def catch_up(application: web.Application, model: ReadModel) -> None:
-    """Wait until the read model has what the topics have now: the stream of events may have been quicker."""
+    """Wait until the read model has what the topics have now: the stream of events may have been quicker.
+
+    Raises:
+        ProblemError: 503 where it has not, within the time that a read waits.
+    """
     counts, prefix = application[WRITER].counts, application[DEPLOYMENT].topic_prefix
     places = {
         TopicPartition(topics.physical(name, prefix), partition): (name, partition)
@@ -164,8 +171,9 @@ async def catch_up(application: web.Application, model: ReadModel) -> None:
         for partition in range(counts.get(name, 0))
     }
     ends = await application[READER].end_offsets(list(places))
-    wanted = Cursor((await model.cursor()).cluster, {places[place]: end for place, end in ends.items()})
-    await model.cursor_after(cursor.write(wanted))
+    wanted = Cursor(application[CLUSTER], {places[place]: end for place, end in ends.items()})
+    if not cursor.at_least(cursor.parse(await model.cursor_after(cursor.write(wanted))), wanted):
+        raise ProblemError(503, "the read model is behind the topics, and cannot tell what was surfaced; try again", "read_model_behind")
 
 
 async def tell_outcome(call: Call) -> Written:
