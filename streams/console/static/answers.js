@@ -11,7 +11,7 @@ import { session } from "./session.js";
  * | waiting | the server was not reached, or could not: kept in this browser, and sent again |
  * | accepted | the log has it (HTTP 201, or 200 where it had it already) |
  * | counted | the pipeline has taken it, and it stands |
- * | late | the pipeline has taken it; the recommendation was closed, so that it counts for trust only |
+ * | late | the pipeline has taken it; the recommendation was closed: an operator's first answer counts for trust only, a later one for nothing |
  * | refused | the server or the pipeline has refused it; `detail` says why |
  */
 const KEPT = "npo.answer.";
@@ -87,6 +87,7 @@ export function give(recommendation, said) {
   use(recommendation.id, operator, revision);
   const answer = { decision: recommendation.id, operator, kind, reason, note, revision, state: "", detail: "", tries: 0 };
   held.set(keyOf(answer.decision, operator), answer);
+  if (!latest.has(recommendation.id)) latest.set(recommendation.id, recommendation);
   send(answer);
   return true;
 }
@@ -117,6 +118,7 @@ async function send(answer) {
     time_ms: given.body.time_ms,
     closed: given.body.closed,
   });
+  answer.repeated = given.status === 200;
   becomes(answer, "accepted");
   settle(answer);
 }
@@ -156,7 +158,8 @@ function settle(answer) {
   const taken = (told.positions.feedback ?? 0) > answer.offset;
   if (own?.revision === answer.revision) becomes(answer, told.late ? "late" : "counted");
   else if (taken && answer.kind === "retract" && !own) becomes(answer, told.late ? "late" : "counted");
-  else if (own && own.revision > answer.revision) becomes(answer, "refused", "You have answered anew elsewhere since; that answer stands.");
+  else if (own && own.revision > answer.revision) becomes(answer, "refused", "you have answered anew elsewhere since; that answer stands");
+  else if (taken && answer.repeated && !own) becomes(answer, "refused", "you had said so, and taken it back elsewhere; answer again");
 }
 
 /** Take a refusal of the pipeline (event `refused`): the answer that it is about, if it is one of ours. */

@@ -36,13 +36,14 @@ export function ownState(all, operator) {
   const states = known.map(({ own }) => own?.state ?? "counted");
   const state = WORST.find((each) => states.includes(each)) ?? states[0];
   const worst = known[states.indexOf(state)];
-  const kinds = new Set(known.map(({ stands }) => stands?.kind ?? null));
+  const kinds = [...new Set(known.flatMap(({ stands }) => (stands ? [stands.kind] : [])))];
   return {
-    kind: kinds.size === 1 ? [...kinds][0] : "mixed",
+    kind: kinds.length > 1 ? "mixed" : (kinds[0] ?? null),
     said: worst.own?.kind ?? worst.stands?.kind,
     reason: (worst.own ?? worst.stands)?.reason ?? null,
     state,
     detail: worst.own?.detail ?? "",
+    revision: (worst.own ?? worst.stands)?.revision ?? 1,
     closed: worst.own?.closed ?? false,
     number: states.filter((each) => each === state).length,
     of: all.length,
@@ -55,7 +56,7 @@ const STATE_SAYS = {
   waiting: () => "kept in this browser; sent when the connection is back",
   accepted: (own) => (own.closed ? "accepted; it was closed already" : "accepted"),
   counted: () => "counted",
-  late: () => "late: counts for trust only",
+  late: (own) => (own.revision > 1 ? "late: logged, and changes nothing" : "late: counts for trust only"),
   refused: (own) => `refused: ${own.detail}`,
 };
 
@@ -67,7 +68,7 @@ export function ownSays(own) {
 
 function undoSays(own, undo_ms) {
   if (!own.kind || !["accepted", "counted"].includes(own.state) || own.closed) return "";
-  return undo_ms > 0 ? `u takes it back: ${duration(undo_ms)} left` : "taught already; u counts for trust only";
+  return undo_ms > 0 ? `u takes it back: ${duration(undo_ms)} left` : "taught already: taking it back would change nothing";
 }
 
 /** The line that tells it. */
