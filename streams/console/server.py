@@ -14,13 +14,16 @@ import msgspec
 import structlog
 from aiohttp import web
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from schemas.errors import SettingsError, StackError
 from schemas.settings import CONSOLE_PORT, Deployment, Settings, load_settings
 from streams.console import audit, auth, openapi, reads, stream, writer, writes
 from streams.console.measures import MEASURES, Measures, handler, measure
 from streams.console.problems import ProblemError, answer, known
+from streams.console.reading import read_model
 from streams.console.routes import API, DEPLOYMENT, JSON, RANKS, REDIS, SETTINGS, Answer, Call, Route
+from streams.engine.probes import OK, UNAVAILABLE, Check, Report
 from streams.home import web_address
 
 STATIC = Path(__file__).parent / "static"
@@ -69,7 +72,8 @@ def make_application(deployment: Deployment, settings: Settings) -> web.Applicat
         application.router.add_route(route.method, API + route.path, endpoint(route))
     document = msgspec.json.encode(openapi.document(ROUTES))
     application.router.add_get("/openapi.json", partial(fixed, document))
-    application.router.add_get("/livez", partial(fixed, b'{"ok":true}'))
+    application.router.add_get("/livez", partial(fixed, msgspec.json.encode(Report(ok=True, checks={}))))
+    application.router.add_get("/readyz", ready)
     application.router.add_get("/metrics", handler(application[MEASURES]))
     for path in PAGES:
         application.router.add_get(path, page)
@@ -168,6 +172,19 @@ async def page(_: web.Request) -> web.FileResponse:
 async def fixed(content: bytes, _: web.Request) -> web.Response:
     """Give a body that is always the same."""
     return web.Response(body=content, content_type=JSON)
+
+
+async def ready(request: web.Request) -> web.Response:
+    """Tell whether there is a read model, and whether events are followed."""
+    application = request.app
+    try:
+        silent = "" if (await read_model(application).cursor()).places else "Redis holds no read model: does the publisher run?"
+    except (RedisError, OSError) as error:
+        silent = f"Redis is away: {error}"
+    deaf = "" if application[stream.HUB].ready.is_set() else "Kafka has not answered yet"
+    checks = {"read_model": Check(not silent, "", silent), "events": Check(not deaf, "", deaf)}
+    report = Report(all(check.ok for check in checks.values()), checks)
+    return web.Response(status=OK if report.ok else UNAVAILABLE, body=msgspec.json.encode(report), content_type=JSON)
 
 
 async def close_redis(application: web.Application) -> AsyncIterator[None]:

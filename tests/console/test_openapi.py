@@ -1,5 +1,6 @@
 """The OpenAPI document is valid, is what is committed, and is what the server does."""
 
+import re
 from pathlib import Path
 
 import jsonschema_rs
@@ -16,7 +17,8 @@ from streams.console.routes import API, EVENT_STREAM
 from streams.console.server import PAGES, ROUTES, make_application
 from tests.console.serving import call
 
-COMMITTED = Path(__file__).parents[2] / "docs" / "openapi.json"
+DOCS = Path(__file__).parents[2] / "docs"
+COMMITTED, PAGE = DOCS / "openapi.json", DOCS / "api.md"
 DOCUMENT = document(ROUTES)
 # A stream does not end: its own tests follow it.
 ENDLESS = {route.path for route in ROUTES if route.content == EVENT_STREAM}
@@ -42,6 +44,13 @@ def test_document_has_every_route_of_the_server() -> None:
     in_document = {(method, path) for path, operations in DOCUMENT["paths"].items() for method in operations}
     outside = {*PAGES, "/static", "/openapi.json", "/livez", "/readyz", "/metrics"}
     assert {(method, path) for method, path in served if path not in outside} == in_document
+
+
+def test_page_about_the_api_has_every_route() -> None:
+    """docs/api.md has each route with the role that it is for, and no other."""
+    rows = re.findall(r"^\| (`(?:GET|POST) .*?) \| (\w+) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    told = {(*name.split(), role) for names, role in rows for name in re.findall(r"`(.*?)`", names)}
+    assert told == {(route.method, route.path, route.role) for route in ROUTES}
 
 
 def test_server_gives_its_document(console: str) -> None:
