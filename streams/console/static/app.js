@@ -1,7 +1,7 @@
 // The shell: which view is shown, the connection, who is at the page, the theme, the keys.
 import { answers, waiting } from "./answers.js";
 import { connection } from "./api.js";
-import { announce, ask, counted, h, takesText } from "./dom.js";
+import { announce, ask, clock, counted, h, takesText } from "./dom.js";
 import { load, nameSelf, operator, session } from "./session.js";
 
 /**
@@ -93,12 +93,12 @@ function help() {
 
 const keysOf = (text) => text.split(" ").flatMap((key, place) => [place ? " " : null, h("kbd", {}, key)]);
 
-let before = "";
+const before = { key: "", state: "" };
 function onKey(event) {
   if (event.defaultPrevented || event.metaKey || event.ctrlKey || event.altKey || takesText(event.target)) return;
   if (document.querySelector("dialog[open]")) return;
-  const pair = `${before} ${event.key}`;
-  before = event.key;
+  const pair = `${before.key} ${event.key}`;
+  before.key = event.key;
   if (event.key === "?") help();
   else if (pair === "g q") go("/queue");
   else if (pair === "g l") go("/loop");
@@ -124,7 +124,7 @@ function showBanner() {
   const left_ms = PATIENCE_MS - (Date.now() - connection.since_ms);
   clearTimeout(patience);
   if (lost && left_ms > 0) patience = setTimeout(showBanner, left_ms);
-  const since = new Date(connection.since_ms).toLocaleTimeString([], { timeStyle: "short" });
+  const since = `${clock(connection.since_ms)} UTC`;
   const held = kept ? ` ${counted(kept, "answer waits", "answers wait")} for it.` : "";
   banner.hidden = !(kept || (lost && left_ms <= 0));
   if (banner.hidden) return;
@@ -177,7 +177,9 @@ addEventListener("popstate", () => show());
 connection.addEventListener("change", () => {
   showConnection();
   showBanner();
-  if (connection.state === "live" && !session.me) load().catch(() => {});
+  // Where the server was away when the page came, it has not said yet who we are.
+  if (connection.state === "live" && before.state === "lost" && !session.me) load().catch(() => {});
+  before.state = connection.state;
 });
 answers.addEventListener("change", showBanner);
 session.addEventListener("change", () => {

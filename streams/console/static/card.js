@@ -125,7 +125,10 @@ function draw(made, item, context, acts) {
     button.disabled = !context.mayAnswer;
   }
   const { classList } = made.element;
-  classList.toggle("done", Boolean(item.gone || own.kind));
+  const isAnswered = (each) =>
+    standing(each, context.operator) || each.answers.some((answer) => answer.operator !== context.operator && answer.kind !== "retract");
+  item.done = Boolean(item.gone || (own.kind && all.every(isAnswered)));
+  classList.toggle("done", item.done);
   classList.toggle("cleared", cleared);
   made.element.dataset.state = own.state;
 }

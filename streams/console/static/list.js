@@ -42,10 +42,11 @@ function place(queue, from, to) {
 function itemOf(queue, card, recommendations = new Map()) {
   const held = card.members.map((member) => queue.byDecision.get(member.recommendation.id)).find(Boolean);
   if (held) return held;
-  const item = { card, recommendations, gone: "", absent: false };
+  const item = { card, recommendations, gone: "", absent: false, done: false };
   renew(queue, item, card);
-  item.made = makeCard(item, queue.acts(item));
-  item.made.element.addEventListener("focusin", () => select(queue, item, { focus: false }));
+  let made = null;
+  // Made when it is placed: five hundred cards at once would keep the first from being seen.
+  Object.defineProperty(item, "made", { get: () => (made ??= madeOf(queue, item)) });
   return item;
 }
 
@@ -66,6 +67,12 @@ export function newer(told, held) {
   return told.time_ms > held.time_ms || (told.time_ms === held.time_ms && place(told) >= place(held));
 }
 
+function madeOf(queue, item) {
+  const made = makeCard(item, queue.acts(item));
+  made.element.addEventListener("focusin", () => select(queue, item, { focus: false }));
+  return made;
+}
+
 /** Bring the list up to date: new cards in their place, done ones away; the selected card stays under the eye. */
 export function bringUp(queue, { asked = true } = {}) {
   const anchor = queue.selected?.made.element;
@@ -74,7 +81,7 @@ export function bringUp(queue, { asked = true } = {}) {
   context(queue);
   const wanted = new Set(queue.told.cards.map((card) => itemOf(queue, card)));
   const stays = (item) => item === queue.form || (asked ? isUnsettled(queue, item) : isSettling(queue, item));
-  const over = queue.items.filter((item) => !wanted.has(item) || isDone(item));
+  const over = queue.items.filter((item) => !wanted.has(item) || item.done);
   const kept = over.filter(stays);
   const gone = over.filter((item) => !stays(item));
   for (const item of gone) putAway(queue, item);
@@ -88,7 +95,6 @@ export function bringUp(queue, { asked = true } = {}) {
   if (anchor?.isConnected) scrollBy(0, anchor.getBoundingClientRect().top - top);
 }
 
-const isDone = (item) => item.made.element.classList.contains("done");
 const isUnsettled = (queue, item) =>
   [...item.recommendations.keys()].some((id) => ["sending", "waiting", "accepted"].includes(mine(id, queue.context.operator)?.state));
 
@@ -133,7 +139,7 @@ export function drawSoon(queue, item) {
 
 /** Draw what stands above the list. */
 export function drawHead(queue) {
-  const open = queue.items.filter((item) => !isDone(item)).length;
+  const open = queue.items.filter((item) => !item.done).length;
   const done = queue.items.length - open;
   queue.head.count.textContent = open ? `${counted(open, "card")} to answer` : "Nothing to answer";
   const parts = [queue.fresh.length ? `${queue.fresh.length} new` : "", done ? `${done} done` : ""].filter(Boolean);

@@ -88,7 +88,8 @@ function stop(queue) {
 
 function move(queue, step) {
   if (!queue.items.length) return;
-  const place = queue.selected ? queue.items.indexOf(queue.selected) + step : 0;
+  const from = queue.selected ? queue.items.indexOf(queue.selected) : step > 0 ? -1 : 0;
+  const place = from + step;
   select(queue, queue.items[Math.max(0, Math.min(queue.items.length - 1, place))]);
 }
 

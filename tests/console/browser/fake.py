@@ -16,8 +16,10 @@ from urllib.parse import unquote
 import msgspec
 from aiohttp import web
 
-from schemas.events import Action, Answer, Life, Recommendation, StandingAnswer, Symptom
+from schemas.events import Action, Answer, ClassHistory, Life, Recommendation, StandingAnswer, Symptom
+from streams.console.sentences import entities_in_words, history_in_words, peers_in_words, symptoms_in_words
 from streams.console.views import Accepted, AnswerRequest, Card, Me, Member, MomentView, Queue
+from streams.explaining.words import proposed
 
 STATIC = Path(__file__).parents[3] / "streams" / "console" / "static"
 # As the console sends it: what it forbids must break here too.
@@ -25,10 +27,10 @@ POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancesto
 NOW_MS = 1_577_842_500_000
 MINUTE_MS = 60_000
 SYMPTOMS = (
-    ("disk_write_latency", "disk write latency 7 × its usual for 4 min", 84.2, 12.0, "throttle-writes", "throttle writes of batch jobs"),
-    ("memory_used", "memory used 1.5 × its usual for 12 min", 93.25, 62.0, "restart-service", "restart the service on this server"),
-    ("error_rate", "error rate 8 × its usual for 2 min", 0.031, 0.004, "roll-back", "roll the latest release back"),
-    ("cpu_usage", "cpu usage 2.1 × its usual for 25 min", 97.0, 46.0, "add-replica", "start one more replica"),
+    ("disk_write_latency", 4, 84.2, 12.0, "throttle-writes", "throttle writes of batch jobs"),
+    ("memory_used", 12, 93.25, 62.0, "restart-service", "restart the service on this server"),
+    ("error_rate", 2, 0.032, 0.004, "roll-back", "roll the latest release back"),
+    ("cpu_usage", 25, 97.0, 46.0, "add-replica", "start one more replica"),
 )
 Json = dict[str, Any]
 
@@ -66,19 +68,17 @@ def card(number: int, members: int = 1, **changes: Any) -> Card:  # noqa: ANN401
     first = recommendation(number)
     scope, action, same_class = first.scope, first.action, first.scenario_class
     others = (recommendation(number * 1000 + place, scope=scope, action=action, scenario_class=same_class) for place in range(1, members))
-    says = SYMPTOMS[number % len(SYMPTOMS)][1]
+    says = symptoms_in_words(first.symptoms, SYMPTOMS[number % len(SYMPTOMS)][1] * MINUTE_MS)
     held = [first, *others]
     hosts = max(len(held), first.peers_alike + 1)
-    names = [each.entity for each in held]
-    undone = "can be undone" if action.reversible else "cannot be undone"
     made = Card(
         id=first.id,
         scope=scope,
         scenario_class=same_class,
-        title=", ".join(names) if len(names) < 3 else f"{names[0]}, {names[1]} and {len(names) - 2} more",
-        says=f"{says}; {first.peers_alike} of 12 hosts alike",
+        title=entities_in_words([each.entity for each in held]),
+        says=f"{says}; {peers_in_words(first.peers_alike, 12)}",
         action=action.name,
-        action_says=f"{action.name} ({action.description}); touches {action.blast_radius} host{'s' * (action.blast_radius > 1)}, {undone}",
+        action_says=proposed(action),
         confidence=first.confidence,
         threshold=first.threshold,
         urgency=hosts * first.confidence,
@@ -88,9 +88,9 @@ def card(number: int, members: int = 1, **changes: Any) -> Card:  # noqa: ANN401
         peers_alike=first.peers_alike,
         peers_seen=12,
         repeats=first.repeats,
-        like_says="of 15 alike before, 12 were liked, 3 overridden",
+        like_says=history_in_words(ClassHistory(15, 12, 3, 0)),
         cleared=False,
-        members=tuple(Member(each, f"{each.entity}: {says}", 4 * MINUTE_MS) for each in held),
+        members=tuple(Member(each, says, 4 * MINUTE_MS) for each in held),
     )
     return msgspec.structs.replace(made, **changes)
 
@@ -324,7 +324,9 @@ class Fake:
                     place += 1
                     identity = f"fake/recommendation:0={place}"
                     await response.write(f"id: {identity}\nevent: {event}\ndata: {json.dumps(told)}\n\n".encode())
-                await news.wait()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(news.wait(), 10)
+                await response.write(b": here\n\n")
         return response
 
 

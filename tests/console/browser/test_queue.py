@@ -19,12 +19,12 @@ def test_a_card_shows_all_that_an_answer_needs(opened: Page) -> None:
     first = card_of(opened, 2)
     for words in (
         "web-2, web-2001 and 2 more",
-        "Error rate 8 × its usual for 2 min; 2 of 12 hosts alike",
+        "Error rate 8 × its usual for 2 min; 2 of 12 other hosts alike",
         "roll-back",
         "touches 5 hosts each",
         "cannot be undone",
         "confidence 0.96 against 0.80",
-        "Of 15 alike before, 12 were liked, 3 overridden",
+        "15 answers to the like before: 12 likes, 3 overrides",
         "answer within 3 h 58 min",
     ):
         expect(first).to_contain_text(words)
@@ -83,6 +83,7 @@ def test_an_answer_can_be_taken_back_and_given_anew(opened: Page, fake: Fake) ->
     expect(card_of(opened, 1)).to_contain_text("You: taken back")
     expect(card_of(opened, 1)).not_to_contain_class("done")
     opened.reload()
+    expect(card_of(opened, 1)).to_be_visible()
     opened.keyboard.press("j")
     opened.keyboard.press("l")
     expect(said(opened, 1)).to_have_text("counted")
@@ -251,3 +252,45 @@ def stream_page(chromium: Browser) -> Iterator[Page]:
     yield page
     page.close()
     fake.close()
+
+
+def test_a_card_is_done_when_every_host_has_an_answer(opened: Page) -> None:
+    """One host of four answered leaves the card to be answered; the rest of them put it among the done."""
+    opened.keyboard.press("j")
+    opened.keyboard.press("j")
+    opened.keyboard.press("m")
+    card_of(opened, 2).get_by_role("group", name="Answer for web-2002 alone").get_by_role("button", name="like").click()
+    expect(said(opened, 2)).to_have_text("counted (1 of 4 hosts)")
+    expect(card_of(opened, 2)).not_to_contain_class("done")
+    opened.keyboard.press("l")
+    expect(card_of(opened, 2)).to_contain_class("done")
+    expect(opened).to_have_title("(7) Queue · NPO")
+
+
+def test_no_key_answers_a_card_out_of_sight(opened: Page, fake: Fake) -> None:
+    """The first press brings the selected card back into sight; `g l` goes to the loop and likes nothing."""
+    opened.keyboard.press("j")
+    opened.mouse.move(600, 500)
+    opened.mouse.wheel(0, 1500)
+    expect(card_of(opened, 1)).not_to_be_in_viewport()
+    opened.keyboard.press("l")
+    expect(card_of(opened, 1)).to_be_in_viewport()
+    expect(opened.locator("#live")).to_contain_text("web-1 is selected; press the key again to answer")
+    opened.keyboard.press("g")
+    opened.keyboard.press("l")
+    expect(opened.locator("main")).to_have_attribute("data-view", "loop")
+    assert fake.posts == []
+
+
+def test_the_queue_is_as_it_was_after_a_look_at_why(opened: Page) -> None:
+    """Enter shows why, back returns to the same card, and an answer can still be taken back."""
+    opened.keyboard.press("j")
+    opened.keyboard.press("l")
+    expect(said(opened, 1)).to_have_text("counted")
+    opened.keyboard.press("Enter")
+    expect(opened).to_have_url(f"{opened.url.rpartition('/queue')[0].rpartition('/why')[0]}/why/{1:016x}")
+    opened.go_back()
+    expect(card_of(opened, 1)).to_be_focused()
+    expect(said(opened, 1)).to_have_text("counted")
+    opened.keyboard.press("u")
+    expect(card_of(opened, 1)).to_contain_text("You: taken back")
