@@ -4,7 +4,7 @@ import { clock, h, stamp } from "./dom.js";
 
 const HEIGHT_PX = 220;
 const SPARK_PX = 56;
-const NARROW_PX = 480;
+const LABEL_PX = 75;
 const ROWS_MAX = 200;
 
 const shown = new Set();
@@ -67,7 +67,7 @@ function verticals(marks, box) {
 }
 
 function xSplits(plot, _axis, low, high, _step) {
-  const count = plot.width < NARROW_PX ? 3 : 6;
+  const count = Math.max(2, Math.floor(plot.width / LABEL_PX));
   const steps_ms = [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 10080, 43200].map((minutes) => minutes * 60_000);
   const step_ms = steps_ms.find((each) => (high - low) / each <= count) ?? steps_ms.at(-1) * Math.ceil((high - low) / steps_ms.at(-1) / count);
   const splits = [];

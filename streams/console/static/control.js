@@ -33,8 +33,7 @@ export function commands(names, { scope, me, done, subject = () => "" }) {
   if (me.role !== "admin") return h("p", { class: "quiet" }, `Commands need the role admin; yours is ${me.role}.`);
   const told = h("p", { class: "told" });
   const buttons = names.map((name) => {
-    const { danger } = COMMANDS[name];
-    return h("button", { type: "button", class: danger ? "danger" : null, "data-command": name, onclick: () => command(name) }, COMMANDS[name].name);
+    return h("button", { type: "button", class: name === "kill" ? "danger" : null, "data-command": name, onclick: () => command(name) }, COMMANDS[name].name);
   });
 
   async function command(name) {

@@ -103,12 +103,14 @@ function frame(content, scope, me, done) {
   panels.find((panel) => panel.title === "Trust by source").element.append(people);
   const [glance, ...others] = panels.map((panel) => panel.element);
   content.replaceChildren(h("h1", {}, `Loop of ${scope}`), glance, switches, ...others);
-  return [...panels, { show: (told) => choose(chooser, told), stop: () => {} }];
+  // Which sources there are to choose from is not drawn anew either, unless it changes.
+  return [...panels, { show: (told) => choose(people, chooser, told), stop: () => {} }];
 }
 
-function choose(chooser, told) {
+function choose(people, chooser, told) {
   const commanded = told.in_force.map((each) => each.what.match(/^(?:quarantined|revoked) (.*)$/)?.[1]).filter(Boolean);
   const names = [...new Set([...told.sources.map((each) => each.source), ...commanded])];
+  people.hidden = !names.length;
   if (names.join() === [...chooser.options].map((each) => each.value).join()) return;
   const before = chooser.value;
   chooser.replaceChildren(...names.map((name) => h("option", { value: name }, name)));

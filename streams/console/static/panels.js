@@ -37,7 +37,7 @@ function glance(body, _data, told) {
   const tiles = [
     tile("alignment loss", past ? three(past.loss) : "–", past ? `${three(past.loss_low)} to ${three(past.loss_high)}, target ${three(target)}` : "not known yet", above ? "bad" : ""),
     tile("overridden", percent(answered.rate), `${whole(answered.events)} of ${whole(answered.trials)} answered`),
-    tile("override budget", told.budget ? fixed(1)(told.budget.trusted) : "–", told.budget ? `left, ${told.budget.open} held by open ones` : "not known yet", told.budget && told.budget.trusted < 1 ? "bad" : ""),
+    tile("override budget", told.budget ? fixed(1)(told.budget[told.budget.kind] ?? told.budget.trusted) : "–", budgetSays(told.budget), told.budget?.closed ? "bad" : ""),
     tile("decided", whole(decided.reduce((sum, [, count]) => sum + count, 0)), decided.map(([name, count]) => `${whole(count)} ${name}`).join(", ")),
     tile("model in force", told.model.id, told.model.time_ms === null ? told.model.says : `since ${stamp(told.model.time_ms)} UTC`),
   ];
@@ -47,13 +47,19 @@ function glance(body, _data, told) {
     return h("li", { class: "bad" }, h("b", {}, FORCE[each.what] ?? each.what), ` ${reach}, by ${each.by} at ${stamp(each.time_ms)} UTC${why}`);
   });
   const alarms = told.alarms.map((each) => h("li", { class: "bad" }, h("b", {}, `Alarm ${each.name}`), ` since ${stamp(each.time_ms)} UTC: ${each.detail}`));
-  const quiet = forces.length + alarms.length ? [h("ul", { class: "notices", role: "status" }, ...forces, ...alarms)] : [says("No alarm is raised; nothing is commanded.")];
+  const quiet = forces.length + alarms.length ? [h("div", { role: "status" }, h("ul", { class: "notices" }, ...forces, ...alarms))] : [says("No alarm is raised; nothing is commanded.")];
   body.replaceChildren(...quiet, h("dl", { class: "tiles" }, ...tiles), h("p", { class: "quiet" }, `Scope time ${stamp(told.clock_ms)} UTC`));
+}
+
+function budgetSays(budget) {
+  if (!budget) return "not known yet";
+  if (budget.kind === "off") return "counted, and stops nothing";
+  return budget.closed ? `closed: ${budget.open} held by open ones` : `left, ${budget.open} held by open ones`;
 }
 
 function loss(body, data) {
   const { series, target } = data;
-  if (!series.length) return body.replaceChildren(says(data.says), says(data.target_says), says("No window has closed yet."));
+  if (!series.length) return body.replaceChildren(says(data.says), says(data.target_says));
   const figure = h("figure", {});
   body.replaceChildren(figure, says(data.target_says));
   const lines = [
@@ -69,9 +75,9 @@ function loss(body, data) {
 
 function overrides(body, [rates, budget]) {
   const named = { answered: "of the answered", surfaced: "of the surfaced", scenario: "of all scenarios" };
-  const rows = Object.entries(named).map(([name, text]) => [text, whole(rates[name].events), whole(rates[name].trials), percent(rates[name].rate), meter(rates[name].rate)]);
+  const rows = Object.entries(named).map(([name, text]) => [text, whole(rates[name].events), whole(rates[name].trials), h("span", { class: "weight" }, percent(rates[name].rate), meter(rates[name].rate))]);
   const left = budget ? [h("h3", {}, "Budget"), says(budget.says), facts([["left, by trust", fixed(1)(budget.trusted)], ["left, every override counted", fixed(1)(budget.raw)], ["held by open recommendations", String(budget.open)]])] : [says("No override budget is published yet.")];
-  body.replaceChildren(says(rates.says), table("Overridden recommendations, by what they are a share of", ["share", "overridden", "of", "rate", ""], rows), ...left);
+  body.replaceChildren(says(rates.says), table("Overridden recommendations, by what they are a share of", ["share", "overridden", "of", "rate"], rows), ...left);
 }
 
 function meter(rate) {
@@ -90,11 +96,10 @@ function thresholds(body, data) {
 
 function trust(body, [sources, teams]) {
   const rows = sources.map((each) => [
-    h("span", {}, each.source, each.quarantined ? h("span", { class: "count alarm" }, "quarantined") : ""),
-    each.weight.toFixed(2), meter(each.weight), each.says,
+    h("span", { class: "part" }, each.source, each.quarantined ? h("span", { class: "count alarm" }, "quarantined") : null, h("small", {}, each.says)),
+    h("span", { class: "weight" }, each.weight.toFixed(2), meter(each.weight)),
   ]);
-  const columns = ["source", "weight", "", "in words"];
-  const listed = sources.length ? table("Trust by source", columns, rows) : says("No source has answered yet.");
+  const listed = sources.length ? table("Those who have answered, and how far each counts", ["source", "weight"], rows) : says("No source has answered yet.");
   body.replaceChildren(listed, ...(teams ? [h("h3", {}, "Teams"), says(teams.says)] : []));
 }
 
@@ -106,12 +111,12 @@ function monitor(body, data) {
   const latest = h("details", { "data-name": "decisions" }, h("summary", {}, `its last ${rows.length} decisions`), table("Decisions of the meta-monitor", ["window", "did", "statistic", "price", "challenger", "why"], rows));
   body.replaceChildren(figure, latest, says(data.fidelity_says));
   return [timeChart(figure, {
-    title: "Statistic of the meta-monitor against the price of a retraining, by window",
+    title: data.priced ? "Statistic of the meta-monitor against the price of a retraining, by window" : "Statistic of the meta-monitor, by window",
     says: data.says,
     times_ms: decisions.map((each) => each.time_ms),
     lines: [
       { name: "statistic", values: decisions.map((each) => each.statistic), colour: "chart-1" },
-      { name: "price", values: decisions.map((each) => each.price), colour: "chart-2", dash: [6, 4] },
+      ...(data.priced ? [{ name: "price", values: decisions.map((each) => each.price), colour: "chart-2", dash: [6, 4] }] : []),
     ],
     marks: decisions.filter((each) => each.action === "retrain").map((each) => ({ time_ms: each.time_ms })),
     range: (low, high) => [Math.min(0, low), high],
@@ -119,7 +124,7 @@ function monitor(body, data) {
 }
 
 function retrainings(body, [results, model]) {
-  const inForce = says(`In force: ${model.id}. ${model.says}`);
+  const inForce = says(`In force is ${model.id}: ${model.says}`);
   if (!results.length) return body.replaceChildren(inForce, says("Nothing has been retrained yet."));
   const items = results.map((each) => h("li", {},
     h("span", { class: `status ${each.status}` }, each.status), " ", h("time", {}, `${stamp(each.time_ms)} UTC`), `, window ${each.window}`,
@@ -128,8 +133,8 @@ function retrainings(body, [results, model]) {
   body.replaceChildren(inForce, h("ol", { class: "retrainings" }, ...items));
 }
 
-function evaluated({ evaluation, in_force, reason }) {
-  if (!evaluation) return `${reason}; not evaluated against ${in_force}`;
+function evaluated({ evaluation, in_force }) {
+  if (!evaluation) return `not evaluated against ${in_force}`;
   const numbers = [`${evaluation.judged} judged decisions`, `effective sample size ${brief(evaluation.effective_sample_size)}`, `the two differ on ${evaluation.differing}`];
   return `against ${in_force}: ${numbers.join(", ")}`;
 }

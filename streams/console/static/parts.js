@@ -1,6 +1,8 @@
 // Parts that the Why and Loop views share.
 import { h } from "./dom.js";
 
+const MANY = 5; // columns from here on do not fit a phone: the table scrolls
+
 /** A titled section, named by its title for links and assistive technology. */
 export function section(title, ...parts) {
   const name = title.toLowerCase().replaceAll(" ", "-");
@@ -17,5 +19,5 @@ export function table(caption, columns, rows) {
   const head = columns.map((name) => h("th", { scope: "col" }, name));
   const body = rows.map(([first, ...cells]) => h("tr", {}, h("th", { scope: "row" }, first), ...cells.map((cell) => h("td", {}, cell))));
   return h("div", { class: "scrolls", tabindex: "0", role: "region", "aria-label": caption },
-    h("table", { class: "numbers" }, h("caption", {}, caption), h("thead", {}, h("tr", {}, ...head)), h("tbody", {}, ...body)));
+    h("table", { class: columns.length > MANY ? "numbers many" : "numbers" }, h("caption", {}, caption), h("thead", {}, h("tr", {}, ...head)), h("tbody", {}, ...body)));
 }

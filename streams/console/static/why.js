@@ -10,11 +10,13 @@ const CLASS_MEAN = "class:"; // begins the names of features that are the class'
 /** The view of `/why/<id>`. */
 export function view({ id }) {
   const element = h("article", { class: "why", "aria-busy": "true" }, h("p", {}, "Looking for the decision…"));
-  const state = { stopped: false, timer: 0, stopStream: null, stopChart: null };
+  const state = { stopped: false, timer: 0, cursor: null, stopStream: null, stopChart: null };
 
   async function show() {
     let told;
     try {
+      // Where the stream begins: nothing that happens while the explanation is made may be missed.
+      state.cursor ??= (await get("/scopes").catch(() => ({ cursor: null }))).cursor;
       told = await get(`/decisions/${encodeURIComponent(id)}/why`);
     } catch (problem) {
       if (!state.stopped) element.replaceChildren(...failed(id, problem));
@@ -31,7 +33,7 @@ export function view({ id }) {
     if (state.stopped) return;
     state.stopChart?.();
     state.stopChart = momentChart(chart, moment, Infinity).stop;
-    state.stopStream ??= events(["recommendation", "alignment"], told.scope, null, (message) => later(message, told));
+    state.stopStream ??= events(["recommendation", "alignment"], told.scope, state.cursor, (message) => later(message, told));
   }
 
   function later({ data }, told) {
@@ -131,9 +133,10 @@ function scored(told) {
     rows.push({ name: "offset of the class", value: deviation, logit: score.offset });
   }
   const largest = Math.max(...rows.map((row) => Math.abs(row.logit)));
-  const body = rows.map((row) => [row.name, row.value, bar(row.logit, largest), signed(row.logit)]);
-  const together = [[`together: the logit of ${score.confidence.toFixed(3)}`, "", "", h("b", {}, signed(score.total))]];
-  const parts = h("div", { class: "contributions" }, table("Parts of the score, in logit", ["part", "value", "around zero", "logit"], score.kind === "mean" ? body : [...body, ...together]));
+  const named = (row) => h("span", { class: "part" }, row.name, row.value ? h("small", {}, row.value) : null);
+  const body = rows.map((row) => [named(row), signed(row.logit), bar(row.logit, largest)]);
+  const together = [[`together: the logit of ${score.confidence.toFixed(3)}`, h("b", {}, signed(score.total)), ""]];
+  const parts = h("div", { class: "contributions" }, table("Parts of the score, in logit", ["part", "logit", "around zero"], score.kind === "mean" ? body : [...body, ...together]));
   const note = `Confidence ${score.confidence.toFixed(3)} is one minus the running mean of the class's answers; what the model would add is shown and not in it.`;
   const rest = [...new Set(Object.keys(score.unweighted).map(own))].filter((name) => !score.contributions.some((each) => own(each.feature) === name)).sort();
   return h("div", {},
@@ -174,12 +177,12 @@ function policy(told) {
 }
 
 function lived(told) {
-  if (!told.life.length) return h("p", { class: "quiet" }, told.status === "surfaced" ? "" : "It was not shown to anybody: it has no life of its own.");
+  if (!told.life.length) return null;
   return h("ol", { class: "life" }, ...told.life.map((each) => h("li", {}, h("time", {}, `${stamp(each.time_ms)} UTC`), " ", h("b", {}, each.life), " ", each.says)));
 }
 
 function judged(told) {
-  if (!told.judged?.answers.length) return h("p", { class: "quiet" }, told.judged ? "" : "It has not been judged.");
+  if (!told.judged?.answers.length) return null;
   const silenced = (answer) => answer.weight === 0 && answer.alpha + answer.beta - 1 > 0;
   const rows = told.judged.answers.map((each) => [
     each.source,

@@ -8,6 +8,7 @@ import msgspec
 from msgspec.structs import replace
 from scipy.special import expit
 
+from agents import alignment
 from schemas.alignment import (
     Alarm,
     Fidelity,
@@ -20,7 +21,7 @@ from schemas.alignment import (
     ThresholdTable,
     TrustSummary,
 )
-from schemas.events import Decision, Judgement, Life, Reason, Recommendation, Scenario, Symptom
+from schemas.events import BudgetState, Decision, Judgement, Life, Reason, Recommendation, Scenario, Symptom
 from schemas.settings import Deployment, load_settings
 from streams.console.loop import ScopeRecords, scope_summary, scope_view
 from streams.console.views import MomentView, ScopeList, ScopeView
@@ -35,6 +36,8 @@ WINDOW_MS = 30 * MINUTE_MS
 WINDOWS = 48
 CURSOR = "fake/recommendation:0=0"
 COUNTS = {"surfaced": 642, "withheld": 1391, "blocked": 17, "answered": 411, "overridden": 57, "like": 340, "override": 61, "neutral": 38}
+SCENARIOS = COUNTS["surfaced"] + COUNTS["withheld"] + COUNTS["blocked"]
+CLOSED = "trusted wealth 2.4, 2 recommendations open; 1 % is surfaced as audited exploration while closed"
 CONTRIBUTIONS = {
     "intercept": 0.31,
     "log_score": -0.42,
@@ -165,8 +168,21 @@ def results() -> tuple[RetrainingResult, ...]:
 
 def records(scope: str = "shop", **changes: Any) -> ScopeRecords:  # noqa: ANN401 - fields of the records
     """Everything that the read model holds of one scope."""
-    series = windows()
-    past = replace(series[-1], window=-1, scenarios=2050, surfaced=642, loss=0.214, loss_low=0.161, loss_high=0.283)
+    series, profile = windows(), load_settings(Deployment()).profile
+    override, miss = alignment.rate(COUNTS["overridden"], COUNTS["answered"]), alignment.rate(3, 51)
+    shares = [COUNTS[status] / SCENARIOS for status in ("surfaced", "withheld")]
+    loss = alignment.alignment_loss(override, miss, *shares, profile.override_cost, profile.miss_cost)
+    past = replace(
+        series[-1],
+        window=-1,
+        scenarios=SCENARIOS,
+        **{status: COUNTS[status] for status in ("surfaced", "withheld", "blocked")},
+        override_given_answered=override,
+        miss_given_outcome=miss,
+        loss=loss.point,
+        loss_low=loss.low,
+        loss_high=loss.high,
+    )
     adopted = results()[-1].model
     assert adopted is not None
     taken = replace(example("alignment/model-taken", ModelTaken), model=adopted.id, time_ms=START_MS + 30 * WINDOW_MS)
@@ -174,14 +190,14 @@ def records(scope: str = "shop", **changes: Any) -> ScopeRecords:  # noqa: ANN40
         "past": past,
         "window": series[-1],
         "thresholds": example("alignment/thresholds", ThresholdTable),
-        "trust": example("alignment/trust", TrustSummary),
+        "trust": replace(example("alignment/trust", TrustSummary), budget=BudgetState(2.4, 31.0, 2)),
         "teams": example("alignment/teams", TeamSummary),
         "fidelity": example("alignment/fidelity", Fidelity),
         "taken": taken,
         "model": adopted,
     }
     fields = {name.encode(): str(count).encode() for name, count in COUNTS.items()}
-    alarm = replace(example("alignment/alarm", Alarm), time_ms=START_MS + 45 * WINDOW_MS)
+    alarm = replace(example("alignment/alarm", Alarm), time_ms=START_MS + 45 * WINDOW_MS, detail=CLOSED)
     made = ScopeRecords(
         scope,
         clock_ms=START_MS + WINDOWS * WINDOW_MS,

@@ -46,7 +46,7 @@ def test_each_feature_stands_once_with_its_class_mean(page: Page, fake: Fake) ->
     article = opened(page, fake, told)
     rows = article.locator(".contributions tbody tr")
     cells = [row.locator("th, td").all_inner_texts() for row in rows.all()]
-    logits = {cell[0]: float(cell[-1].replace("−", "-")) for cell in cells}
+    logits = {cell[0].splitlines()[0]: float(cell[1].replace("−", "-")) for cell in cells}
     added = samples.CONTRIBUTIONS["log_score"] + samples.CONTRIBUTIONS["class:log_score"]
     assert logits["log_score"] == pytest.approx(added, abs=1e-3)
     assert not any(name.startswith("class:") for name in logits)
@@ -63,7 +63,7 @@ def test_bars_are_as_long_as_their_numbers(page: Page, fake: Fake) -> None:
     article = opened(page, fake, told)
     measured = []
     for row in article.locator(".contributions tbody tr").all()[:-1]:
-        number = float(row.locator("td").last.inner_text().replace("−", "-"))
+        number = float(row.locator("td").first.inner_text().replace("−", "-"))
         whole, fill = row.locator(".bar").bounding_box(), row.locator(".fill").bounding_box()
         assert whole is not None
         assert fill is not None
