@@ -170,8 +170,8 @@ def records(scope: str = "shop", **changes: Any) -> ScopeRecords:  # noqa: ANN40
     """Everything that the read model holds of one scope."""
     series, profile = windows(), load_settings(Deployment()).profile
     override, miss = alignment.rate(COUNTS["overridden"], COUNTS["answered"]), alignment.rate(3, 51)
-    shares = [COUNTS[status] / SCENARIOS for status in ("surfaced", "withheld")]
-    loss = alignment.alignment_loss(override, miss, *shares, profile.override_cost, profile.miss_cost)
+    surfaced, withheld = COUNTS["surfaced"] / SCENARIOS, COUNTS["withheld"] / SCENARIOS
+    loss = alignment.alignment_loss(override, miss, surfaced, withheld, profile.override_cost, profile.miss_cost)
     past = replace(
         series[-1],
         window=-1,
