@@ -182,28 +182,34 @@ class AnswerLog:
         place = TopicPartition(physical(name, self._prefix), partition)
         async with self._reading:
             held = (await bounds(self._consumer, [place]))[place]
-            if held.first <= offset < held.end:
-                async for block in self._blocks(name, place, offset, offset + 1):
-                    return block.values[0]
-        return None
+            end = offset + 1 if held.first <= offset < held.end else offset
+            values = [value async for block in self._blocks(name, place, offset, end) for value in block.values]
+        return values[0] if values else None
 
     def add(self, partition: int, logged: Logged) -> None:
         """Remember an answer that has just been written: an open transaction of another writer may hide it from readers."""
-        if partition in self._remembered:
-            self._remembered[partition].add(logged)
+        remembered = self._remembered.get(partition)
+        if remembered is not None:
+            remembered.add(logged)
+            # Where nobody else has written in between, it need not be read again.
+            remembered.end += logged.offset == remembered.end
 
     async def _look(self, remembered: Remembered, partition: int, start: int) -> None:
         begun_s = asyncio.get_running_loop().time()
         place = TopicPartition(physical(FEEDBACK.name, self._prefix), partition)
-        held = (await bounds(self._consumer, [place]))[place]
-        for begin, end in ((max(start, held.first), min(remembered.start, held.end)), (max(remembered.end, held.first), held.end)):
-            async for block in self._blocks(FEEDBACK.name, place, begin, end):
+        end = (await self._consumer.end_offsets([place]))[place]
+        # What is above the end was written by this server, above an open transaction: it is read again once that has ended.
+        remembered.start, remembered.end = min(remembered.start, end), min(remembered.end, end)
+        unread = [(begin, stop) for begin, stop in ((start, remembered.start), (remembered.end, end)) if begin < stop]
+        first = (await self._consumer.beginning_offsets([place]))[place] if unread else 0
+        for begin, stop in unread:
+            async for block in self._blocks(FEEDBACK.name, place, max(begin, first), stop):
                 for offset, value in zip(block.offsets, block.values, strict=True):
                     try:
                         remembered.add(Logged(decode(FEEDBACK.name, value), offset))
                     except DecodeError:
                         continue
-        remembered.start, remembered.end = min(start, remembered.start), max(remembered.end, held.end)
+        remembered.start, remembered.end = min(start, remembered.start), max(remembered.end, end)
         remembered.looked_s = begun_s
 
     async def _blocks(self, name: str, place: TopicPartition, start: int, end: int) -> AsyncIterator[Block]:
