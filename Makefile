@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/setup.stamp
 
-.PHONY: help setup demo test evidence lint bench lock clean
+.PHONY: help setup tools demo test evidence lint bench lock clean
 
 help:  ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 10
@@ -18,6 +18,9 @@ $(STAMP): requirements.lock pyproject.toml streams/embedded/kafka-jars.lock
 	@echo "Fetching Apache Kafka, once per user"
 	$(BIN)/python -c 'from streams.embedded.jars import kafka_jars; kafka_jars()'
 	@touch $@
+
+tools:  ## What some tests need from Debian's packages, as root: Chromium, promtool; without them these tests are skipped
+	command -v chromium >/dev/null && command -v promtool >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends chromium prometheus; }
 
 demo: setup  ## The whole loop on this machine; SHORT=1 for the short one, KEEP=1 leaves the page open
 	$(BIN)/npo demo $(if $(SHORT),--short) $(if $(KEEP),--keep)
