@@ -42,6 +42,7 @@ async function show({ focus = true } = {}) {
     else link.removeAttribute("aria-current");
   }
   main.dataset.view = name;
+  main.setAttribute("aria-busy", "true");
   let shown;
   try {
     if (!module) throw new Error(`There is no page ${pathname}.`);
@@ -57,6 +58,7 @@ async function show({ focus = true } = {}) {
   }
   current = shown;
   main.replaceChildren(shown.element);
+  main.setAttribute("aria-busy", "false");
   document.title = `${shown.title ?? name} · NPO`;
   if (focus) main.focus({ preventScroll: true });
   shown.arrived?.();

@@ -11,9 +11,9 @@ const FIRST_CARDS = 20;
 export function begin(queue, left) {
   context(queue);
   const items = queue.told.cards.map((card) => itemOf(queue, card));
-  for (const { card, recommendations } of left) {
+  for (const [place, { card, recommendations }] of left) {
     if ([...recommendations.keys()].some((id) => queue.byDecision.has(id))) continue;
-    items.push(itemOf(queue, card, recommendations));
+    items.splice(place, 0, itemOf(queue, card, recommendations));
   }
   queue.items = items;
   const later = (from) => {

@@ -70,7 +70,7 @@ export async function view(params) {
   take(queue, await get(path(queue)));
   begin(
     queue,
-    left.items.filter((item) => !queue.scope || item.card.scope === queue.scope),
+    left.items.filter(([, item]) => !queue.scope || item.card.scope === queue.scope),
   );
   listen(queue);
   follow(queue);
@@ -83,7 +83,7 @@ function stop(queue) {
   clearTimeout(queue.refresh_timer);
   queue.stops.forEach((each) => each());
   queue.charts.stop();
-  left = { items: queue.items.filter((item) => isSettling(queue, item)), selected: queue.selected?.card.id ?? null };
+  left = { items: [...queue.items.entries()].filter(([, item]) => isSettling(queue, item)), selected: queue.selected?.card.id ?? null };
 }
 
 function move(queue, step) {
