@@ -150,7 +150,7 @@ async def fill(deployment: Deployment) -> None:
 
 @pytest.mark.timeout(300)  # six processes, on a machine that may be busy
 def test_everything_asked_for_is_told(kafka: Kafka, valkey: Valkey, unique_name: str, tmp_path: Path) -> None:
-    """Each metric, label and value in the dashboard and the alert rules is told by a worker of each group, the publisher or the console."""
+    """A running pipeline tells each metric, label and value in dashboard and alert rules; docs/monitoring.md lists all that it tells."""
     profile = tmp_path / "profile.yaml"
     default = yaml.safe_load((DEPLOY / "profiles" / "default.yaml").read_text(encoding="utf-8"))
     profile.write_text(yaml.safe_dump(default | {"window_scenarios": 4}), encoding="utf-8")
@@ -168,7 +168,20 @@ def test_everything_asked_for_is_told(kafka: Kafka, valkey: Valkey, unique_name:
         deadline = time.monotonic() + PATIENCE_S
         while (missing := all_faults(scraped(addresses))) and time.monotonic() < deadline:
             time.sleep(1)
+        exposed = scraped(addresses)
     assert missing == []
+    assert page_metrics() == {name for name in map(family, exposed) if name.startswith("npo_")}
+
+
+def page_metrics() -> set[str]:
+    """Return the metrics that docs/monitoring.md lists."""
+    rows = re.findall(r"^\| (`npo_.+?) \|", (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8"), re.MULTILINE)
+    return {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+
+
+def family(name: str) -> str:
+    """Return what a sample's metric is called as a whole: a histogram is told in three."""
+    return re.sub(r"_(bucket|count|sum)$", "", name)
 
 
 def all_faults(exposed: Exposed) -> list[str]:
@@ -271,6 +284,7 @@ def test_every_alert_has_two_cases() -> None:
 def test_every_alert_has_a_remedy() -> None:
     """docs/monitoring.md has each alert and no other, and each rule says what is wrong and how urgent it is."""
     page = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
+    # In the order of the rules.
     assert re.findall(r"^\| `(Npo\w+)` \|", page, re.MULTILINE) == [rule["alert"] for rule in rules()]
     for rule in rules():
         assert rule["labels"].keys() == {"severity"}
