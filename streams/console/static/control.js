@@ -37,6 +37,8 @@ export function commands(names, { scope, me, done, subject = () => "" }) {
   });
 
   async function command(name) {
+    if (buttons.some((each) => each.hasAttribute("aria-disabled"))) return;
+    told.textContent = "";
     const source = subject();
     const body = await confirmed(name, scope, source);
     if (!body) return;

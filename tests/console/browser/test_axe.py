@@ -3,9 +3,10 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
@@ -16,6 +17,7 @@ from tests.console.browser.fake import Fake
 
 PICTURES = Path(__file__).parents[3] / "docs" / "images" / "console"
 PICTURE_BYTES_MAX = 200_000
+Theme = Literal["light", "dark"]
 SIZES = {"wide": (1280, 800), "phone": (390, 844)}
 
 
@@ -80,7 +82,7 @@ PICTURED = (queue, why, loop, confirming)
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__)
-def test_axe_finds_nothing(chromium: Browser, fake: Fake, state: Callable[[Page, Fake], None], theme: str) -> None:
+def test_axe_finds_nothing(chromium: Browser, fake: Fake, state: Callable[[Page, Fake], None], theme: Theme) -> None:
     """No state of any view has a violation that axe knows, in the theme that the system asks for, wide or on a phone."""
     found = {}
     for size, (width, height) in SIZES.items():

@@ -1,5 +1,7 @@
 """The Loop view: one scope's numbers in words and pictures, live, and commands that nobody gives by accident."""
 
+from collections.abc import Sequence
+
 import msgspec
 import pytest
 from msgspec.structs import replace
@@ -44,32 +46,20 @@ def test_loss_and_monitor_are_told_as_numbers_too(page: Page, fake: Fake) -> Non
     """Each chart has a name and a table with every window's numbers, missing ones too, the newest first."""
     article = opened(page, fake)
     view = samples.view(samples.records())
-    for place, (panel, rows) in {
-        "#alignment-loss": ("loss", [(each.loss, each.loss_high, each.loss_low, view.loss.target) for each in view.loss.series]),
-        "#meta-monitor": ("statistic", [(each.statistic, each.price) for each in view.monitor.decisions]),
-    }.items():
-        expect(article.locator(place).get_by_role("img")).to_have_attribute("aria-label", f"{chart_title(panel)}. {chart_says(panel)}")
+    losses = [(each.loss, each.loss_high, each.loss_low, view.loss.target) for each in view.loss.series]
+    statistics = [(each.statistic, each.price) for each in view.monitor.decisions]
+    shown: list[tuple[str, str, str, Sequence[tuple[float | None, ...]]]] = [
+        ("#alignment-loss", "Alignment loss by window, with its interval", view.loss.says, losses),
+        ("#meta-monitor", "Statistic of the meta-monitor against the price of a retraining, by window", view.monitor.says, statistics),
+    ]
+    for place, title, says, rows in shown:
+        expect(article.locator(place).get_by_role("img")).to_have_attribute("aria-label", f"{title}. {says}")
         article.locator(place).get_by_text("the numbers", exact=True).click()
-        shown = article.locator(f"{place} .as-table tbody tr")
-        expect(shown).to_have_count(len(rows))
-        for line, values in zip(reversed(shown.all()), rows, strict=True):
+        lines = article.locator(f"{place} .as-table tbody tr")
+        expect(lines).to_have_count(len(rows))
+        for line, values in zip(reversed(lines.all()), rows, strict=True):
             cells = [None if cell == "–" else float(cell) for cell in line.locator("td").all_inner_texts()]
             assert cells == [value if value is None else pytest.approx(value, abs=6e-3) for value in values]
-
-
-def chart_title(panel: str) -> str:
-    """What a chart is called."""
-    loss, monitor = (
-        "Alignment loss by window, with its interval",
-        "Statistic of the meta-monitor against the price of a retraining, by window",
-    )
-    return {"loss": loss, "statistic": monitor}[panel]
-
-
-def chart_says(panel: str) -> str:
-    """What a chart says of itself."""
-    view = samples.view(samples.records())
-    return {"loss": view.loss.says, "statistic": view.monitor.says}[panel]
 
 
 def test_one_scope_at_a_time(page: Page, fake: Fake) -> None:
