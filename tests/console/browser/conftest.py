@@ -18,7 +18,8 @@ WAIT_MS = 30_000  # for what must come; the machine may be busy
 EXPECTED = ("Failed to load resource", "net::ERR_")
 
 
-@pytest.fixture(scope="session")
+# Of a module, not of the session: while Playwright runs, its thread has a running event loop, and tests elsewhere start their own.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """The system's Chromium, without a window; skips where there is none."""
     path = os.environ.get("NPO_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

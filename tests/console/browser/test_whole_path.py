@@ -2,6 +2,7 @@
 
 import sys
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from schemas.settings import Deployment
@@ -12,7 +13,8 @@ from tests.deciding_worker import PATIENCE_S, send_scenarios, unusual
 COMMAND = [sys.executable, "-m", "streams.engine.worker", "deciding"]
 
 
-def test_an_answer_goes_the_whole_way(page: Page, console: str, deployment: Deployment) -> None:
+@pytest.mark.timeout(300)  # a broker, a worker and a browser start
+def test_an_answer_goes_the_whole_way(console: str, deployment: Deployment, page: Page) -> None:
     """A scenario becomes a card; a key becomes an answer on the log that the pipeline counts; undo takes it back; override stands."""
     worker = start_child("worker", COMMAND, deployment.home / "worker.log", environment=environment(deployment))
     try:
