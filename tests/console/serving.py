@@ -3,9 +3,9 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +28,7 @@ class Reply(NamedTuple):
     """What the server answered."""
 
     status: int
-    headers: dict[str, str]
+    headers: Mapping[str, str]
     body: Any
 
 
@@ -55,9 +55,12 @@ def running(work: Callable[[], Coroutine[Any, Any, None]]) -> Iterator[Future[No
     try:
         yield ended
     finally:
-        if not ended.done():
-            loop.call_soon_threadsafe(task.cancel)
-        thread.join(WAIT_S_MAX)
+        deadline = time.monotonic() + WAIT_S_MAX
+        # More than once: in Python 3.11 `asyncio.wait_for` loses a cancellation that comes in the moment of its answer.
+        while not ended.done() and time.monotonic() < deadline:
+            with suppress(RuntimeError):  # the loop has just been closed
+                loop.call_soon_threadsafe(task.cancel)
+            thread.join(1.0)
     ended.result(0)
 
 
@@ -94,7 +97,7 @@ def call(
         ):
             read = await answer.read()
             text = "json" in answer.headers.get("Content-Type", "")
-            return Reply(answer.status, dict(answer.headers), msgspec.json.decode(read) if text and read else read)
+            return Reply(answer.status, answer.headers, msgspec.json.decode(read) if text and read else read)
 
     return asyncio.run(ask())
 

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import jsonschema_rs
 import msgspec
@@ -62,7 +63,7 @@ def test_server_gives_its_document(console: str) -> None:
 @pytest.mark.filterwarnings("ignore:Do not use the .random. module:hypothesis.errors.HypothesisDeprecationWarning")
 @SCHEMA.parametrize()
 @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
-def test_server_does_what_the_document_says(case: schemathesis.Case, console: str) -> None:
+def test_server_does_what_the_document_says(case: schemathesis.Case[Any], console: str) -> None:
     """Every request is answered as the document says, what it does not allow is refused, and none makes the server fail."""
     # What a schema cannot say is refused too: an interval that ends before it starts, an operator without a name.
     case.call_and_validate(base_url=console, excluded_checks=[positive_data_acceptance])
