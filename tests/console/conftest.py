@@ -23,8 +23,15 @@ def deployment(request: pytest.FixtureRequest, kafka: Kafka, valkey: Valkey, tmp
     """A deployment of this module's own, whose topics exist; its console has a free port."""
     name = re.sub(r"[^a-z0-9-]+", "-", request.node.name.rpartition("/")[2])
     home: Path = tmp_path_factory.mktemp(name)
-    places = {"broker": kafka.bootstrap, "redis": valkey.url, "home": home, "console_port": 0}
-    wanted = Deployment(**places, topic_prefix=f"{name}.", application=name, partitions=PARTITIONS)
+    wanted = Deployment(
+        broker=kafka.bootstrap,
+        redis=valkey.url,
+        home=home,
+        console_port=0,
+        topic_prefix=f"{name}.",
+        application=name,
+        partitions=PARTITIONS,
+    )
     asyncio.run(admin.ensure(wanted, plan_topics(TOPOLOGY, PARTITIONS, application=name, prefix=f"{name}.", keep=True)))
     return wanted
 
