@@ -22,6 +22,8 @@ from streams.serving.publisher import publish
 
 EXAMPLES = Path(__file__).parents[2] / "schemas" / "examples"
 WAIT_S_MAX = 60.0
+# What takes longer to end has not heard that it should.
+LOST_S = 20.0
 
 
 class Reply(NamedTuple):
@@ -60,7 +62,7 @@ def running(work: Callable[[], Coroutine[Any, Any, None]]) -> Iterator[Future[No
         while not ended.done() and time.monotonic() < deadline:
             with suppress(RuntimeError):  # the loop has just been closed
                 loop.call_soon_threadsafe(task.cancel)
-            thread.join(1.0)
+            thread.join(LOST_S)
     ended.result(0)
 
 

@@ -19,7 +19,7 @@ def log(deployment: Deployment, console: str) -> list[str]:
     """Ids of decisions in three scopes, the newest first; every third was withheld, all are in the read model."""
     names = []
     for number in range(24):
-        name, scope, time_ms = f"d{number:02}", ("web", "db", "shop")[number % 3], 1_000_000 + number * HOUR_MS
+        name, scope, time_ms = f"d{number:02}", ("web", "db", "mail")[number % 3], 1_000_000 + number * HOUR_MS
         records = (
             [("decision", decided(name, scope, time_ms, Status.WITHHELD))]
             if number % 4 == 0
@@ -28,7 +28,7 @@ def log(deployment: Deployment, console: str) -> list[str]:
         write(deployment, records)
         names.append(name)
     write(deployment, [("recommendation", opened("d01", "db", 1_000_000 + HOUR_MS, "host-1", Life.EXPIRED))])
-    write(deployment, [("recommendation", opened("d02", "shop", 1_000_000 + 2 * HOUR_MS, "host-2", Life.CLEARED))])
+    write(deployment, [("recommendation", opened("d02", "mail", 1_000_000 + 2 * HOUR_MS, "host-2", Life.CLEARED))])
     until(lambda: call(console, "GET", "/api/v1/decisions?limit=200").body["decisions"][0]["id"] == names[-1])
     until(lambda: call(console, "GET", "/api/v1/recommendations/d01").body["life"] == "expired")
     until(lambda: call(console, "GET", "/api/v1/recommendations/d02").body["life"] == "cleared")
@@ -70,7 +70,7 @@ def test_queue_holds_what_is_open(console: str, log: list[str]) -> None:
     assert sorted(members) == sorted(name for name in log if int(name[1:]) % 4 and name != "d01")
     assert body["open"] == len(members) - 1
     assert [card["id"] for card in body["cards"] if card["cleared"]] == ["d02"] == [body["cards"][-1]["id"]]
-    assert body["clocks_ms"].keys() == {"web", "db", "shop"}
+    assert body["clocks_ms"].keys() == {"web", "db", "mail"}
     one = call(console, "GET", "/api/v1/queue?scope=web").body
     assert {card["scope"] for card in one["cards"]} == {"web"} == one["clocks_ms"].keys()
 
@@ -90,7 +90,7 @@ def test_scopes_are_those_that_were_heard_of(console: str, log: list[str]) -> No
     """Each scope with a record has its numbers and its view; another has none."""
     del log
     summaries = call(console, "GET", "/api/v1/scopes").body["scopes"]
-    assert [each["scope"] for each in summaries] == ["db", "shop", "web"]
+    assert [each["scope"] for each in summaries] == ["db", "mail", "web"]
     assert [each["open"] for each in summaries] == [5, 5, 6]
     assert call(console, "GET", "/api/v1/scopes/web").body["counts"]["withheld"] == 2
     assert_problem(call(console, "GET", "/api/v1/scopes/wEb"), 404)
