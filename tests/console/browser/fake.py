@@ -267,7 +267,7 @@ class Fake:
             f"fake/recommendation:0={len(self._events)}", {"shop": NOW_MS, "search": NOW_MS}, open_count, tuple(waiting), 2 * MINUTE_MS
         )
 
-    async def _post(self, request: web.Request) -> web.Response:
+    async def _post(self, request: web.Request) -> web.StreamResponse:
         path = "/" + unquote(request.match_info["path"])
         body = await request.json()
         self.posts.append((path, body))
@@ -286,8 +286,17 @@ class Fake:
         response = self._answered(path.split("/")[2], msgspec.convert(body, AnswerRequest))
         if self.lose_next:
             self.lose_next -= 1
-            assert request.transport is not None
-            request.transport.abort()
+            return await self._lost(request)
+        return response
+
+    @staticmethod
+    async def _lost(request: web.Request) -> web.StreamResponse:
+        """Break off behind the head: of a connection without any answer Chromium itself would send the request again."""
+        response = web.StreamResponse(status=201, headers={"Content-Type": "application/json", "Content-Length": "500"})
+        await response.prepare(request)
+        await response.write(b"{")
+        assert request.transport is not None
+        request.transport.close()
         return response
 
     def _answered(self, decision: str, said: AnswerRequest) -> web.Response:

@@ -1,5 +1,7 @@
 """The page around its views: keyboard, themes, phone, many cards."""
 
+from typing import Literal
+
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -34,7 +36,7 @@ def test_the_keys_are_told(opened: Page) -> None:
 
 
 @pytest.mark.parametrize("system", ["light", "dark"])
-def test_the_theme_is_the_systems_unless_it_is_switched(chromium: Browser, fake: Fake, system: str) -> None:
+def test_the_theme_is_the_systems_unless_it_is_switched(chromium: Browser, fake: Fake, system: Literal["light", "dark"]) -> None:
     """Without a choice the system's theme; a choice lasts over a reload, before anything is painted."""
     context = chromium.new_context(color_scheme=system)
     page = context.new_page()
