@@ -45,7 +45,7 @@ def order(card: Card) -> tuple[bool, float, int, str]:
 
 def grouped(recommendations: Iterable[Recommendation]) -> Iterator[list[Recommendation]]:
     """Yield the recommendations of each class, cut where more than GAP_MS lie between one and the next."""
-    by_class = sorted(recommendations, key=lambda each: (each.scope, each.scenario_class, each.scenario_ms, each.id))
+    by_class = sorted(recommendations, key=lambda each: (each.scope, each.scenario_class, each.scenario_ms))
     for _, alike in groupby(by_class, key=lambda each: (each.scope, each.scenario_class)):
         group: list[Recommendation] = []
         for each in alike:
