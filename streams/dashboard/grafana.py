@@ -22,6 +22,7 @@ from grafana_foundation_sdk.models.dashboard import (
     DataSourceRef,
     DataTransformerConfig,
     DynamicConfigValue,
+    FieldColorModeId,
     Threshold,
     ThresholdsMode,
     VariableRefresh,
@@ -68,7 +69,7 @@ def drawn(panel: Panel) -> Builder:
     builder = KINDS[panel.kind](panel)
     builder.title(panel.title).description(panel.description).unit(panel.unit)
     builder.datasource(SOURCE).height(HEIGHT).span(panel.width)
-    builder.thresholds(thresholds(panel))
+    builder.thresholds(thresholds(panel)).color_scheme(dashboard.FieldColor().mode(colours(panel)))
     if panel.repeat is not None:
         builder.repeat(panel.repeat).repeat_direction("h")
     for query, name in zip(panel.queries, "ABC", strict=False):
@@ -87,6 +88,11 @@ def thresholds(panel: Panel) -> dashboard.ThresholdsConfig:
     first, *others = ("red", "green") if panel.low else ("green", "yellow", "red")
     steps = [Threshold(value=None, color=first), *(Threshold(value, colour) for value, colour in zip(panel.steps, others, strict=False))]
     return dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps)
+
+
+def colours(panel: Panel) -> FieldColorModeId:
+    """Return what colours follow: the values of numbers and lanes, the names of lines."""
+    return FieldColorModeId.THRESHOLDS if panel.kind in {"stat", "states"} else FieldColorModeId.PALETTE_CLASSIC
 
 
 def line(panel: Panel) -> timeseries.Panel:
