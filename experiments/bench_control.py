@@ -20,10 +20,10 @@ from schemas import codecs
 from schemas.events import Command, Control, Life
 from schemas.settings import DEPLOY, Deployment, Profile, read_yaml
 from schemas.topics import CONTROL, RECOMMENDATION, physical
-from streams.serving.commanding import letters_of
 from streams.embedded import Child, start_child
 from streams.logs.reading import bounds, open_reader, read_blocks
 from streams.logs.taking import WAIT_S, Office, open_office
+from streams.serving.commanding import letters_of
 from streams.serving.force import Force
 from streams.stack import environment, running_stack
 
