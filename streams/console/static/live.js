@@ -144,7 +144,8 @@ export function mark(queue, item) {
   const closed = all.every((each) => each.life === "expired" || each.late);
   const answered = all.every((each) => each.answers.some((answer) => answer.kind !== "retract"));
   const own = ownState(all, me);
-  if (closed && !own.kind) item.gone = "Closed: nobody answered in time. An answer now counts for trust only.";
+  if (closed && !own.kind)
+    item.gone = `Closed${by.length ? "" : ": nobody answered in time"}. An answer now counts for trust only.`;
   else if (answered && by.length && !own.kind) item.gone = "Answered meanwhile; you can still say otherwise.";
   else if (item.absent && item.asked && !own.kind && !answered) item.gone = "No longer open.";
   else item.gone = "";
