@@ -13,6 +13,7 @@ from tests.console.browser import samples
 from tests.console.browser.fake import Fake
 
 EFFECT = {"records": 1, "in_force": True, "delay_ms": 41.6, "refused": "", "took_back": [], "remains": [], "unseen": False, "revoked": {}}
+SETTLED_MS = 1_000  # longer than any read is put off
 HOSTILE = '<img src=x onerror="document.title=1">'
 
 
@@ -100,6 +101,7 @@ def test_numbers_follow_the_stream_without_flooding_the_server(page: Page, fake:
         fake.push("alignment", {"kind": "trust", "id": str(number), "scope": "shop"})
     expect(article.locator("#overrides-and-budget")).to_contain_text("58 recommendations overridden")
     expect(article.locator("#at-a-glance")).to_contain_text("643 surfaced")
+    page.wait_for_timeout(SETTLED_MS)
     assert fake.gets.count(path) - asked <= 5
 
 
@@ -227,11 +229,12 @@ def test_a_reader_that_left_asks_no_more(page: Page, fake: Fake) -> None:
     """After the view is left, its stream and timers are gone: news of its scope read nothing."""
     opened(page, fake)
     expect(page.locator("#connection[data-state=live]")).to_be_visible()
-    page.get_by_role("link", name="Queue", exact=True).click()
+    with page.expect_event("requestfailed", lambda request: "/api/v1/events" in request.url):
+        page.get_by_role("link", name="Queue", exact=True).click()
     expect(page).to_have_url(f"{fake.url}/queue")
     asked = fake.gets.count("/scopes/shop")
     fake.push("alignment", {"kind": "window", "id": "x", "scope": "shop"})
-    page.wait_for_timeout(1000)
+    page.wait_for_timeout(SETTLED_MS)
     assert fake.gets.count("/scopes/shop") == asked
 
 

@@ -142,6 +142,8 @@ def test_news_of_the_decision_are_shown_and_others_cost_nothing(page: Page, fake
     asked = fake.gets.count(path)
     for number in range(1, 9):
         fake.push("recommendation", fake.moment_of(f"{number:016x}"))
+    page.wait_for_timeout(1_000)
+    assert fake.gets.count(path) == asked
     fake.canned[path] = (200, msgspec.to_builtins(replace(told, came_of_it="It was answered once more.")))
     fake.push("recommendation", {"id": told.decision, "scope": told.scope})
     expect(article).to_contain_text("It was answered once more.")
