@@ -108,7 +108,7 @@ def take(page: Page, name: str, *, whole: bool) -> None:
     path = PICTURES / f"{name}.png"
     page.screenshot(path=path, full_page=whole)
     with Image.open(path) as picture:
-        picture.convert("RGB").quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(path, optimize=True)
+        picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def test_pictures_in_the_docs_are_small() -> None:
