@@ -1,5 +1,6 @@
 """The audit topic: a record for every request to write, taken or refused, with the name of who asked."""
 
+import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -30,6 +31,10 @@ async def noted(call: Call, respond: Callable[[], Awaitable[web.StreamResponse]]
         response = await respond()
     except web.HTTPException as error:
         await note(call, error.status)
+        raise
+    except asyncio.CancelledError:
+        # The console ends, and what was asked for may have been written.
+        await asyncio.shield(note(call, HTTPStatus.SERVICE_UNAVAILABLE.value))
         raise
     except Exception as error:
         problem = known(error)

@@ -24,6 +24,8 @@ from streams.console.tokens import Token
 SCHEME = "Bearer"
 ANYBODY = Identity("local", "admin")
 CHALLENGE = {"WWW-Authenticate": SCHEME}
+# What a proxy adds: behind one, everybody's requests come from this machine.
+PROXIED = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
 
 log = structlog.get_logger()
 
@@ -115,11 +117,13 @@ async def identify(request: web.Request) -> Identity:
 
 
 def check_is_local(request: web.Request) -> None:
-    """Check that a request was meant for this machine, and comes from no page but the console's own.
+    """Check that a request was meant for this machine, and comes from no page but the console's own, and through no proxy.
 
     Raises:
         ProblemError: 403.
     """
+    if proxied := next((name for name in PROXIED if name in request.headers), None):
+        raise ProblemError(403, f"the request came through a proxy ({proxied}), from anybody: make tokens with `npo token add`", "proxy")
     host = request.headers.get("Host", "")
     if not is_loopback(host_of(host)):
         raise ProblemError(

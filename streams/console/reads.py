@@ -130,7 +130,7 @@ async def scopes(call: Call) -> ScopeList:
     model = read_model(call.request.app)
     position = await model.cursor_after(call.query.after)
     clocks_ms, forces = await model.clocks(), await model.forces()
-    told = [loop.scope_summary(await model.scope(name, clock_ms, forces)) for name, clock_ms in clocks_ms.items()]
+    told = [loop.scope_summary(await model.scope(name, clock_ms, forces, series={})) for name, clock_ms in clocks_ms.items()]
     return ScopeList(position, tuple(told))
 
 

@@ -38,8 +38,8 @@ HEADERS = {
 }
 BODY_BYTES_MAX = 8 << 20
 REDIS_TIMEOUT_S = 5.0
-# A stream of events ends with its server; what writes has its answer by then.
-SHUTDOWN_S = 2.0
+# Longer than a command waits until it is in force; streams of events end at once.
+SHUTDOWN_S = 8.0
 
 ROUTES: tuple[Route, ...] = (*reads.ROUTES, *stream.ROUTES, *writes.ROUTES)
 LIFESPANS = (auth.lifespan, writer.lifespan, writes.lifespan, stream.lifespan)
@@ -66,6 +66,7 @@ def make_application(deployment: Deployment, settings: Settings) -> web.Applicat
     application[MEASURES] = Measures()
     application[REDIS] = Redis.from_url(deployment.redis, socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=REDIS_TIMEOUT_S)
     application.on_response_prepare.append(secure)
+    application.on_shutdown.append(stream.end)
     application.cleanup_ctx.append(close_redis)
     application.cleanup_ctx.extend(LIFESPANS)
     for route in ROUTES:
@@ -181,7 +182,8 @@ async def ready(request: web.Request) -> web.Response:
         silent = "" if (await read_model(application).cursor()).places else "Redis holds no read model: does the publisher run?"
     except (RedisError, OSError) as error:
         silent = f"Redis is away: {error}"
-    deaf = "" if application[stream.HUB].ready.is_set() else "Kafka has not answered yet"
+    hub = application[stream.HUB]
+    deaf = "" if hub.ready.is_set() and not hub.ended else "Kafka has not answered yet, or the hub has failed"
     checks = {"read_model": Check(not silent, "", silent), "events": Check(not deaf, "", deaf)}
     report = Report(all(check.ok for check in checks.values()), checks)
     return web.Response(status=OK if report.ok else UNAVAILABLE, body=msgspec.json.encode(report), content_type=JSON)
@@ -194,7 +196,7 @@ async def close_redis(application: web.Application) -> AsyncIterator[None]:
 
 
 async def serve(deployment: Deployment, *, ready: Callable[[str], None] = lambda _: None) -> None:
-    """Serve until cancelled.
+    """Serve until cancelled, or until events can be followed no more.
 
     Args:
         deployment: Where broker and Redis are, and where to listen.
@@ -217,7 +219,8 @@ async def serve(deployment: Deployment, *, ready: Callable[[str], None] = lambda
         address = web_address(deployment.console_host, runner.addresses[0][1])
         log.info("console", address=address)
         ready(address)
-        await asyncio.Event().wait()
+        # It follows the topics until its end; where it fails, the process ends with it, and is started again.
+        await asyncio.shield(application[stream.FOLLOWING])
     finally:
         await runner.cleanup()
 

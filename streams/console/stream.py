@@ -152,6 +152,7 @@ class Listener:
 
 
 HUB = web.AppKey("hub", Hub)
+FOLLOWING = web.AppKey("following", asyncio.Task[None])
 LISTENERS = web.AppKey("listeners", set[Listener])
 
 
@@ -169,12 +170,12 @@ async def events(call: Call) -> web.StreamResponse:
         raise ProblemError(400, f"topics={query.topics!r}: no topic {unknown[0]!r}; there are {', '.join(CHOICES)}", "invalid")
     cursor = parse(call.request.headers.get("Last-Event-ID") or query.after)
     hub, listeners = call.request.app[HUB], call.request.app[LISTENERS]
-    if len(listeners) >= LISTENERS_MAX:
-        raise ProblemError(503, f"{LISTENERS_MAX} streams of events are open, which is the most; close one", "busy")
     with suppress(TimeoutError):
         await asyncio.wait_for(hub.ready.wait(), READY_S)
     if hub.ended or not hub.ready.is_set():
         raise StackError("Kafka has not answered yet, or the console is ending; try again")
+    if len(listeners) >= LISTENERS_MAX:
+        raise ProblemError(503, f"{LISTENERS_MAX} streams of events are open, which is the most; close one", "busy")
     listener = Listener(hub, {name for choice in chosen for name in CHOICES[choice]}, query.scope, cursor)
     response = web.StreamResponse(headers=HEADERS)
     listeners.add(listener)
@@ -206,16 +207,21 @@ async def send(request: web.Request, response: web.StreamResponse, listener: Lis
 async def lifespan(application: web.Application) -> AsyncIterator[None]:
     """Run the hub as long as the application runs."""
     application[HUB], application[LISTENERS] = Hub(application[DEPLOYMENT]), set()
-    running = asyncio.create_task(application[HUB].run())
-    running.add_done_callback(_tell_failure)
+    application[FOLLOWING] = asyncio.create_task(application[HUB].run())
+    application[FOLLOWING].add_done_callback(_tell_failure)
     yield
-    running.cancel()
-    await asyncio.wait([running])
+    await end(application)
+    await asyncio.wait([application[FOLLOWING]])
 
 
-def _tell_failure(running: asyncio.Task[None]) -> None:
-    if not running.cancelled() and running.exception():
-        log.error("the hub has failed; streams of events end", exc_info=running.exception())
+async def end(application: web.Application) -> None:
+    """End the hub, and with it every stream of events."""
+    application[FOLLOWING].cancel()
+
+
+def _tell_failure(following: asyncio.Task[None]) -> None:
+    if not following.cancelled() and following.exception():
+        log.error("the hub has failed; streams of events end", exc_info=following.exception())
 
 
 ROUTES = (

@@ -6,7 +6,7 @@ are called `says`, or end in `_says`, are sentences. docs/console.md tells what 
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Raw, Struct, field
+from msgspec import Meta, Struct, field
 
 from schemas.alignment import (
     Fidelity,
@@ -318,15 +318,6 @@ class ScopeView(Struct, frozen=True):
     model: ModelView
     alarms: tuple[RaisedAlarm, ...]
     in_force: tuple[InForce, ...]
-
-
-class StreamEvent(Struct, frozen=True):
-    """The data of one server-sent event: one record, its place, and its event as it is on the topic."""
-
-    topic: str
-    partition: int
-    offset: int
-    event: Raw
 
 
 class AnswerRequest(Struct, frozen=True, forbid_unknown_fields=True):

@@ -20,6 +20,7 @@ from streams.console.cursor import Cursor
 from streams.console.problems import ProblemError
 from streams.console.reading import ReadModel, read_model
 from streams.console.routes import DEPLOYMENT, Answer, Call, Identity, Route
+from streams.console.stream import HUB
 from streams.console.views import (
     Accepted,
     AnswerRequest,
@@ -81,6 +82,7 @@ async def give_answer(call: Call) -> Accepted | Answer:
     shown = await find(application, name)
     key, writer, answers = shown.recommendation.scope.encode(), application[WRITER], application[ANSWERS]
     partition = partition_of(key, writer.counts[topics.FEEDBACK.name])
+    answers.begin(application[HUB].epoch)
     async with answers.turn(name, operator):
         own = await look(answers, name, operator, partition, shown.start)
         with bad_request():

@@ -151,12 +151,19 @@ class AnswerLog:
         self._consumer = consumer
         self._prefix = prefix
         self._remembered: dict[int, Remembered] = {}
+        self._epoch = 0
         self._reading = asyncio.Lock()
         self._turns = WeakValueDictionary[tuple[str, str], asyncio.Lock]()
 
     def turn(self, decision: str, operator: str) -> asyncio.Lock:
         """Return the lock to hold from asking what an operator has said to a decision until more of it is written."""
         return self._turns.setdefault((decision, operator), asyncio.Lock())
+
+    def begin(self, epoch: int) -> None:
+        """Forget everything where the epoch is another: the topics may have been made anew."""
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._remembered.clear()
 
     async def of(self, decision: str, operator: str, partition: int, start: int) -> list[Logged]:
         """Return what an operator has said to a decision, as of now.
@@ -198,6 +205,11 @@ class AnswerLog:
         begun_s = asyncio.get_running_loop().time()
         place = TopicPartition(physical(FEEDBACK.name, self._prefix), partition)
         end = (await self._consumer.end_offsets([place]))[place]
+        if end < remembered.start:
+            # No topic shrinks: this one was made anew.
+            remembered.answers.clear()
+            remembered.count = 0
+            remembered.start = remembered.end = end
         # What is above the end was written by this server, above an open transaction: it is read again once that has ended.
         remembered.start, remembered.end = min(remembered.start, end), min(remembered.end, end)
         unread = [(begin, stop) for begin, stop in ((start, remembered.start), (remembered.end, end)) if begin < stop]

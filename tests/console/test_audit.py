@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 from aiokafka import TopicPartition
 
 from schemas import topics
@@ -13,7 +15,8 @@ from schemas.events import Audit
 from schemas.headers import event_id
 from schemas.identity import partition_of
 from schemas.settings import Deployment, load_settings
-from streams.console import tokens
+from streams.console import audit, tokens
+from streams.console.routes import Call, Identity
 from streams.logs.exporting import export_log
 from streams.logs.files import read_manifest
 from streams.logs.reading import bounds, open_reader, partition_counts, read_blocks
@@ -107,3 +110,25 @@ def test_without_tokens_the_name_that_is_given_is_on_record(deployment: Deployme
 def bearer(secret: str) -> dict[str, str]:
     """The header that has a token."""
     return {"Authorization": f"Bearer {secret}"}
+
+
+async def test_what_the_end_of_the_console_breaks_off_is_on_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that is cancelled may have written already: it is noted before it ends."""
+    noted: list[int] = []
+
+    async def note(_: Call, status: int) -> None:
+        await asyncio.sleep(0)
+        noted.append(status)
+
+    async def respond() -> web.StreamResponse:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(audit, "note", note)
+    request = make_mocked_request("POST", "/api/v1/control")
+    running = asyncio.create_task(audit.noted(Call(request, Identity("anna", "admin"), {}, None, None), respond))
+    await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert noted == [503]

@@ -179,6 +179,13 @@ async def test_without_tokens_only_this_machines_own_page_asks(ask: Ask, host: s
     assert (status, kind) in ([(200, "")] if passes else [(403, "urn:npo:host"), (403, "urn:npo:origin")])
 
 
+@pytest.mark.parametrize("name", auth.PROXIED)
+async def test_without_tokens_nobody_asks_through_a_proxy(ask: Ask, name: str) -> None:
+    """A request that says it was passed on comes from anybody, whatever host it names: without tokens it is refused."""
+    status, kind, _ = await ask(Host="127.0.0.1:8470", **{name: "127.0.0.1"})
+    assert (status, kind) == (403, "urn:npo:proxy")
+
+
 @given(st.text(max_size=30))
 def test_hosts_are_loopback_by_address_or_name(host: str) -> None:
     """No text but localhost and loopback addresses is taken for this machine, and none is a crash."""

@@ -1,6 +1,7 @@
 // Commands to the pipeline, each confirmed in a dialog: kill switch, freeze, shadow, resume, reopen, and those about one source.
 import { post } from "./api.js";
 import { announce, ask, h } from "./dom.js";
+import { nameSelf } from "./session.js";
 
 const ALL = "*";
 const COMMANDS = {
@@ -39,13 +40,16 @@ export function commands(names, { scope, me, done, subject = () => "" }) {
   async function command(name) {
     if (buttons.some((each) => each.hasAttribute("aria-disabled"))) return;
     told.textContent = "";
+    // A token says who commands; another name beside it is refused.
+    const operator = me.tokens ? null : await nameSelf();
+    if (!me.tokens && !operator) return;
     const source = subject();
     const body = await confirmed(name, scope, source);
     if (!body) return;
     buttons.forEach((each) => each.setAttribute("aria-disabled", "true"));
     say("Sent; waiting until it is in force…");
     try {
-      const { body: effect } = await post("/control", body);
+      const { body: effect } = await post("/control", operator ? { ...body, operator } : body);
       say(came(body, effect), Boolean(effect.refused) || effect.in_force === false);
       done();
     } catch (problem) {

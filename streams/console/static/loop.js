@@ -26,7 +26,7 @@ export function view({ scope }) {
       const chosen = scope ?? list.scopes[0]?.scope;
       if (state.stopped) return;
       switcher.replaceChildren(...scopesOf(list.scopes, chosen));
-      if (chosen === undefined) return empty();
+      if (chosen === undefined) return empty(list.cursor);
       const told = await get(`/scopes/${encodeURIComponent(chosen)}${after}`);
       if (state.stopped) return;
       put(told);
@@ -41,9 +41,9 @@ export function view({ scope }) {
     }
   }
 
-  function empty() {
+  function empty(cursor) {
     content.replaceChildren(h("h1", {}, "Loop"), h("p", {}, "No scope has decided anything yet. Send telemetry: a scope appears with its first decision."));
-    state.stopStream ??= events(TOPICS, null, null, later);
+    state.stopStream ??= events(TOPICS, null, cursor, later);
   }
 
   function put(told) {

@@ -17,7 +17,7 @@ export const REASONS = [
 const SAYS = Object.fromEntries(REASONS);
 
 /** A reason in brackets, behind the answer that it is of; empty where there is none. */
-export const inBrackets = (reason) => (reason ? ` (${(SAYS[reason] ?? reason).toLowerCase()})` : "");
+export const inBrackets = (reason) => (reason ? ` (${(Object.hasOwn(SAYS, reason) ? SAYS[reason] : reason).toLowerCase()})` : "");
 
 /** Open the reasons in a card: digits pick one, Enter sends, Escape leaves. */
 export function openForm(made, item, acts) {
