@@ -42,8 +42,8 @@ def answered(decision: str) -> bytes:
 @pytest.mark.parametrize("anew", ["shorter", "epoch"])
 async def test_answers_of_a_log_that_is_gone_are_forgotten(monkeypatch: pytest.MonkeyPatch, anew: str) -> None:
     """Once the topic was made anew, be it shorter or be it noticed by the hub, an answer that only the old one had is news again."""
-    log = Log()
-    answers = AnswerLog(log, "npo.")  # type: ignore[arg-type]  # the part of a consumer that it uses
+    log: Any = Log()
+    answers = AnswerLog(log, "npo.")
     monkeypatch.setattr(answers, "_blocks", log.blocks)
     log.values = [answered("before"), answered("d1"), answered("d2")]
     answers.begin(1)

@@ -215,8 +215,9 @@ async def lifespan(application: web.Application) -> AsyncIterator[None]:
 
 
 async def end(application: web.Application) -> None:
-    """End the hub, and with it every stream of events."""
-    application[FOLLOWING].cancel()
+    """End the hub, where it runs, and with it every stream of events."""
+    if FOLLOWING in application:
+        application[FOLLOWING].cancel()
 
 
 def _tell_failure(following: asyncio.Task[None]) -> None:
