@@ -276,6 +276,8 @@ class Fake:
             return problem(401, "", "no token, or one that is not known; send Authorization: Bearer ...")
         if self.fail_next:
             return problem(*self.fail_next.pop(0))
+        if path == "/control" and (refused := self._unnamed(body)):
+            return refused
         if path in self.canned:
             status, canned = self.canned[path]
             return (
@@ -288,6 +290,15 @@ class Fake:
             self.lose_next -= 1
             return await self._lost(request)
         return response
+
+    def _unnamed(self, command: Json) -> web.Response | None:
+        """Return the refusal of a command without a name or under another's than the token's; None where it is fine."""
+        named = command.get("operator")
+        if self.me.tokens and named not in {None, self.me.operator}:
+            return problem(403, "", f"{self.me.name} speaks as {self.me.operator}, not as {named}; leave `operator` out")
+        if not (self.me.operator or named):
+            return problem(400, "", "who says so? name yourself in `operator`")
+        return None
 
     @staticmethod
     async def _lost(request: web.Request) -> web.StreamResponse:

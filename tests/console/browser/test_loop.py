@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 from msgspec.structs import replace
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from streams.console.loop import ScopeRecords
 from streams.console.views import Me
@@ -89,6 +89,21 @@ def test_a_console_without_scopes_says_so(page: Page, fake: Fake) -> None:
     expect(page.get_by_role("heading", name="Loop of shop")).to_be_visible()
 
 
+def test_a_scope_born_while_the_page_opens_is_seen(page: Page, fake: Fake) -> None:
+    """What comes between the reading of no scopes and the start of the stream is not missed."""
+
+    def born(route: Route) -> None:
+        if not fake.resumed:
+            samples.put(fake, samples.records())
+            fake.push("decision", {"id": "1", "scope": "shop"})
+        route.continue_()
+
+    samples.put(fake)
+    page.route("**/api/v1/events?*", born)
+    page.goto(f"{fake.url}/loop")
+    expect(page.get_by_role("heading", name="Loop of shop")).to_be_visible()
+
+
 def test_numbers_follow_the_stream_without_flooding_the_server(page: Page, fake: Fake) -> None:
     """A hundred events at once are a few reads, and afterwards the page shows what the last of them made."""
     article = opened(page, fake)
@@ -137,7 +152,8 @@ def test_the_kill_switch_works_by_keyboard_alone(page: Page, fake: Fake) -> None
     expect(dialog).to_have_count(0)
     expect(button).to_be_focused()
     expect(article.locator("#at-a-glance")).to_contain_text("by emma")
-    assert fake.posts == [("/control", {"command": "kill", "scope": "shop", "subject": "", "reason": "disk firmware roll-out"})]
+    said = {"command": "kill", "scope": "shop", "subject": "", "reason": "disk firmware roll-out", "operator": "emma"}
+    assert fake.posts == [("/control", said)]
 
 
 def test_a_key_held_down_confirms_nothing(page: Page, fake: Fake) -> None:
@@ -171,7 +187,38 @@ def test_every_command_reaches_one_scope_or_all(page: Page, fake: Fake, button: 
         dialog.locator("button[type=submit]").click()
         expect(dialog).to_have_count(0)
         expect(article.locator("#switches .told")).to_contain_text("is in force")
-        assert fake.posts.pop() == ("/control", {"command": command, "subject": "", "reason": "why not"} | scope)
+        assert fake.posts.pop() == ("/control", {"command": command, "subject": "", "reason": "why not", "operator": "emma"} | scope)
+
+
+def test_a_command_asks_once_who_gives_it(chromium: Browser, fake: Fake) -> None:
+    """Without tokens a command bears the name that answers bear: asked for before the first one, and remembered; none is sent without."""
+    context = chromium.new_context()
+    page = context.new_page()
+    article = opened(page, fake)
+    article.get_by_role("button", name="Freeze").click()
+    page.get_by_role("dialog", name="Who answers?").press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert fake.posts == []
+    article.get_by_role("button", name="Freeze").click()
+    page.get_by_label("Name").fill("ana")
+    page.keyboard.press("Enter")
+    for button in ("Freeze", "Resume"):
+        if button == "Resume":
+            article.get_by_role("button", name=button).click()
+        page.get_by_role("dialog", name=f"{button}?").locator("button[type=submit]").click()
+        expect(article.locator("#switches .told")).to_contain_text(f"{button} in scope shop is in force")
+    assert [(body["command"], body["operator"]) for _, body in fake.posts] == [("freeze", "ana"), ("resume", "ana")]
+    context.close()
+
+
+def test_with_a_token_a_command_is_the_tokens(page: Page, fake: Fake) -> None:
+    """Where the token says who commands, no other name that the browser remembers is sent beside it."""
+    fake.me = Me("screen", "admin", "ops", None, tokens=True)
+    article = opened(page, fake)
+    article.get_by_role("button", name="Freeze").click()
+    page.get_by_role("dialog", name="Freeze?").locator("button[type=submit]").click()
+    expect(article.locator("#switches .told")).to_contain_text("is in force")
+    assert "operator" not in fake.posts[-1][1]
 
 
 def test_reopening_needs_a_reason(page: Page, fake: Fake) -> None:
