@@ -1,5 +1,6 @@
 """The page on the real console: broker, deciding worker, publisher, read model, event stream, and Chromium."""
 
+import re
 import sys
 
 import pytest
@@ -15,7 +16,10 @@ COMMAND = [sys.executable, "-m", "streams.engine.worker", "deciding"]
 
 @pytest.mark.timeout(300)  # a broker, a worker and a browser start
 def test_an_answer_goes_the_whole_way(console: str, deployment: Deployment, page: Page) -> None:
-    """A scenario becomes a card; a key becomes an answer on the log that the pipeline counts; undo takes it back; override stands."""
+    """A scenario becomes a card; a key becomes an answer on the log that the pipeline counts; undo takes it back; override stands.
+
+    The kill switch of the page comes into force, and resume takes it back.
+    """
     worker = start_child("worker", COMMAND, deployment.home / "worker.log", environment=environment(deployment))
     try:
         run_aside(send_scenarios(deployment, [unusual(number) for number in range(1, 6)]))
@@ -34,6 +38,13 @@ def test_an_answer_goes_the_whole_way(console: str, deployment: Deployment, page
         page.keyboard.press("Enter")
         expect(card).to_contain_text("You: override (already in hand)")
         expect(became).to_have_text("counted")
+        page.goto(f"{console}/loop")
+        told = page.locator("#switches .told")
+        for command in ("Kill switch", "Resume"):
+            page.get_by_role("button", name=command).click()
+            page.get_by_role("dialog", name=f"{command}?").locator("button[type=submit]").click()
+            expect(told).to_contain_text(re.compile(f"^{command} in scope .* is in force"))
+        expect(told).to_contain_text("It takes back: killed")
         worker.raise_if_ended()
     finally:
         worker.stop(PATIENCE_S)
