@@ -36,4 +36,4 @@ def test_every_command_of_the_page_works_and_the_decision_is_explained(tmp_path:
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "201 180 samples" in ran.stdout
     assert "web-2" in ran.stdout
-    assert "override" in ran.stdout.partition("What came of it")[2], ran.stdout
+    assert "emma overrode it" in ran.stdout.partition("What came of it")[2], ran.stdout
