@@ -121,6 +121,8 @@ def test_the_address_lasts(page: Page, fake: Fake) -> None:
     told = samples.explanation()
     samples.put(fake, samples.records("shop"))
     article = opened(page, fake, told)
+    # The charts come on their own.
+    expect(page.locator("figure.moment")).to_contain_text("symptom since")
     before = article.inner_text()
     article.get_by_role("link", name=told.decision).click()
     expect(page).to_have_url(f"{fake.url}/why/{told.decision}")
@@ -149,6 +151,21 @@ def test_news_of_the_decision_are_shown_and_others_cost_nothing(page: Page, fake
     expect(article).to_contain_text("It was answered once more.")
     assert fake.gets.count(path) == asked + 1
     expect(article.locator("details[data-name=facts]")).to_have_attribute("open", "")
+
+
+def test_an_explanation_stays_while_it_cannot_be_read_anew(page: Page, fake: Fake) -> None:
+    """A passing problem takes nothing away: the page says why it may be old, and reads again by itself."""
+    told = samples.explanation()
+    article = opened(page, fake, told)
+    expect(page.locator("#connection[data-state=live]")).to_be_visible()
+    path = f"/decisions/{told.decision}/why"
+    fake.canned[path] = (503, {"kind": "read_model_away", "detail": "Redis does not answer"})
+    fake.push("recommendation", {"id": told.decision, "scope": told.scope})
+    expect(page.locator("#banner")).to_contain_text("What you see may be old. Redis does not answer.")
+    expect(article).to_contain_text(told.came_of_it)
+    fake.canned[path] = (200, msgspec.to_builtins(replace(told, came_of_it="It was answered once more.")))
+    expect(article).to_contain_text("It was answered once more.")
+    expect(page.locator("#banner")).to_be_hidden()
 
 
 def test_names_are_text(page: Page, fake: Fake) -> None:
