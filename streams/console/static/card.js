@@ -12,17 +12,26 @@ const BUTTONS = [
 const SOON_MS = 15 * 60_000;
 const NAMED_MAX = 4;
 
+const isClosed = (recommendation) => recommendation.life === "expired" || recommendation.late;
+
+/** The recommendations that an answer to the card goes to: the open ones, and all of them where none is open. */
+export function answerable(item) {
+  const all = [...item.recommendations.values()];
+  const open = all.filter((each) => !isClosed(each));
+  return open.length ? open : all;
+}
+
 /**
  * Make a card's element.
  *
- * @param {object} item {card, recommendations: Map, gone}: what the queue knows of it
+ * @param {object} item {card, recommendations: Map, gone, hint}: what the queue knows of it
  * @param {object} acts {answer(kind), send(reason, note), leave(), one(id, kind)}: what its buttons do
- * @returns {{element, draw(context), chart, openForm(), closeForm(), form}}
+ * @returns {{element, draw(context), drawPlain(), chart, openForm(), closeForm(), form}}
  */
 export function makeCard(item, acts) {
   const id = `card-${item.card.id}`;
   const parts = Object.fromEntries(
-    ["meta", "says", "chart", "action", "sure", "mark", "own", "others", "members"].map((name) => [
+    ["meta", "says", "chart", "action", "sure", "mark", "hint", "own", "others", "members"].map((name) => [
       name,
       h("div", { class: `card-${name}` }),
     ]),
@@ -63,7 +72,7 @@ export function makeCard(item, acts) {
     { class: "card-answers" },
     ...buttons,
     undo,
-    h("div", { class: "card-became" }, parts.own, parts.others, parts.mark),
+    h("div", { class: "card-became" }, parts.own, parts.others, parts.mark, parts.hint),
     why,
   );
   const element = h(
@@ -79,6 +88,7 @@ export function makeCard(item, acts) {
   const made = { element, title, parts, buttons, undo, why, form, chart: parts.chart, drawn: {} };
   return Object.assign(made, {
     draw: (context) => draw(made, item, context, acts),
+    drawPlain: () => drawPlain(made, item),
     openForm: () => openForm(made, item, acts),
     closeForm: () => form.replaceChildren(),
   });
@@ -98,24 +108,26 @@ function part(made, name, signature, children) {
 function draw(made, item, context, acts) {
   const { card } = item;
   const all = [...item.recommendations.values()];
+  const reached = answerable(item);
   const now_ms = context.clocks_ms[card.scope] ?? 0;
   part(made, "title", card.title, () => [card.title]);
   part(made, "meta", [card.scope, card.opened_ms, due(card, now_ms), card.repeats], () => meta(card, now_ms));
   part(made, "says", card.says, () => [h("p", {}, capital(card.says))]);
-  part(made, "action", [card.action, all.length], () => action(all[0].action, all.length));
+  part(made, "action", [card.action, reached.length], () => action(all[0].action, reached.length));
   part(made, "sure", [card.confidence, card.threshold, card.like_says], () => sure(card));
-  const cleared = card.cleared || all.every((each) => each.life === "cleared");
+  const cleared = card.cleared || reached.every((each) => each.life === "cleared");
   const mark = item.gone || (cleared ? "Cleared: shows nothing unusual any more. It can still be answered." : "");
   part(made, "mark", mark, () => [mark && h("p", {}, mark)]);
+  part(made, "hint", item.hint, () => [item.hint && h("p", {}, item.hint)]);
   const said = others(all, context.operator);
   part(made, "others", said, () => said.map((each) => h("p", { class: "said" }, h("b", {}, each.operator), ` ${each.says}`)));
-  const own = ownState(all, context.operator);
+  const own = ownState(reached, context.operator);
   const undo_ms = Number.isFinite(own.time_ms) ? own.time_ms + context.undo_window_ms - now_ms : 0;
   part(made, "own", [own, undo_ms], () => ownLine(own, undo_ms));
   part(
     made,
     "members",
-    all.length > 1 ? [context.operator, all.map((each) => [each.id, standing(each, context.operator)?.kind])] : 0,
+    all.length > 1 ? [context.operator, all.map((each) => [each.id, isClosed(each), standing(each, context.operator)?.kind])] : 0,
     () => (all.length > 1 ? [members(item, all, context.operator, acts)] : []),
   );
   if (made.undo === document.activeElement && !own.kind) made.element.focus({ preventScroll: true });
@@ -127,10 +139,17 @@ function draw(made, item, context, acts) {
   const { classList } = made.element;
   const isAnswered = (each) =>
     standing(each, context.operator) || each.answers.some((answer) => answer.operator !== context.operator && answer.kind !== "retract");
-  item.done = Boolean(item.gone || (own.kind && all.every(isAnswered)));
+  item.done = Boolean(item.gone || (own.kind && reached.every(isAnswered)));
   classList.toggle("done", item.done);
   classList.toggle("cleared", cleared);
   made.element.dataset.state = own.state;
+}
+
+/** What a card shows where it cannot be drawn: what it is about, and the way to all that is known of it. */
+function drawPlain(made, item) {
+  made.drawn = {};
+  made.title.textContent = item.card.title;
+  made.parts.mark.replaceChildren(h("p", {}, "This card could not be shown in full; Why tells the rest."));
 }
 
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
@@ -200,19 +219,20 @@ function members(item, all, operator, acts) {
         " ",
         h("a", { href: `/why/${encodeURIComponent(each.id)}`, tabindex: -1 }, "why"),
       ),
-      h("span", { class: "host-says" }, says[each.id] ?? ""),
+      h("span", { class: "host-says" }, isClosed(each) ? `closed; ${says[each.id] ?? ""}` : (says[each.id] ?? "")),
       h("span", { class: "host-answers", role: "group", "aria-label": `Answer for ${each.entity} alone` }, small),
     );
   });
-  const names = all.slice(0, NAMED_MAX).map((each) => each.entity);
-  const more = all.length > NAMED_MAX ? ` and ${all.length - NAMED_MAX} more` : "";
+  const reached = answerable(item);
+  const names = reached.slice(0, NAMED_MAX).map((each) => each.entity);
+  const more = reached.length > NAMED_MAX ? ` and ${reached.length - NAMED_MAX} more` : "";
   const details = h(
     "details",
     { open: item.open ?? false },
     h(
       "summary",
       { tabindex: -1 },
-      `One answer goes to ${counted(all.length, "host")}`,
+      `One answer goes to ${counted(reached.length, "host")}`,
       h("kbd", { "aria-hidden": "true" }, "m"),
       h("small", {}, names.join(", ") + more),
     ),

@@ -34,7 +34,7 @@ function place(queue, from, to) {
     if (there !== element) queue.list.insertBefore(element, there);
     element.setAttribute("aria-posinset", String(from + index + 1));
     element.setAttribute("aria-setsize", String(queue.items.length));
-    item.made.draw(queue.context);
+    draw(queue, item);
     queue.charts.watch(item);
   });
 }
@@ -42,7 +42,7 @@ function place(queue, from, to) {
 function itemOf(queue, card, recommendations = new Map()) {
   const held = card.members.map((member) => queue.byDecision.get(member.recommendation.id)).find(Boolean);
   if (held) return held;
-  const item = { card, recommendations, gone: "", absent: false, done: false };
+  const item = { card, recommendations, gone: "", hint: "", absent: false, done: false };
   renew(queue, item, card);
   let made = null;
   // Made when it is placed: five hundred cards at once would keep the first from being seen.
@@ -120,6 +120,16 @@ export function context(queue) {
   queue.context = { operator: operator(), mayAnswer: may("operator") || !session.me, clocks_ms, undo_window_ms: told.undo_window_ms };
 }
 
+/** Draw a card now; one that cannot be drawn keeps no other from it. */
+function draw(queue, item) {
+  try {
+    item.made.draw(queue.context);
+  } catch (problem) {
+    console.error(problem);
+    item.made.drawPlain();
+  }
+}
+
 /** Draw a card with the next frame. */
 export function drawSoon(queue, item) {
   queue.due ??= new Set();
@@ -128,7 +138,7 @@ export function drawSoon(queue, item) {
       const due = [...queue.due];
       queue.due.clear();
       for (const each of due) {
-        each.made.draw(queue.context);
+        draw(queue, each);
         if (each === queue.reached) reachable(each, 0);
       }
       drawHead(queue);

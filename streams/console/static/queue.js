@@ -2,11 +2,12 @@
 import { answers, give, standing } from "./answers.js";
 import { connection, get } from "./api.js";
 import { ownSays, ownState } from "./became.js";
+import { answerable } from "./card.js";
 import { charts } from "./cardcharts.js";
 import { announce, h, takesText } from "./dom.js";
 import { begin, bringUp, context, drawSoon, isSettling, select } from "./list.js";
 import { follow, mark, path, refresh, take } from "./live.js";
-import { may, nameSelf, session } from "./session.js";
+import { load, may, nameSelf, session } from "./session.js";
 
 // Clocks and deadlines move where nothing else does.
 const EVERY_MS = 20_000;
@@ -41,6 +42,7 @@ export async function view(params) {
     selected: null,
     form: null,
     alone: null,
+    hinted: null,
     context: {},
     clocks_ms: {},
     active_ms: Date.now(),
@@ -90,11 +92,29 @@ function move(queue, step) {
   if (!queue.items.length) return;
   const from = queue.selected ? queue.items.indexOf(queue.selected) : step > 0 ? -1 : 0;
   const place = from + step;
+  hint(queue, queue.selected, "");
   select(queue, queue.items[Math.max(0, Math.min(queue.items.length - 1, place))]);
 }
 
+/** Say beside a card why a key or button did nothing; what another card said of it goes. */
+function hint(queue, item, text) {
+  for (const each of new Set([queue.hinted, item])) {
+    if (!each) continue;
+    each.hint = each === item ? text : "";
+    drawSoon(queue, each);
+  }
+  queue.hinted = item;
+  if (text) announce(text);
+}
+
 async function answer(queue, item, kind, alone = null) {
-  if (!may("operator")) return announce("Your token may look, not answer.");
+  hint(queue, item, "");
+  try {
+    if (!session.me) await load();
+  } catch (problem) {
+    return hint(queue, item, `Not answered; press again. It is not known what you may do: ${problem.message}`);
+  }
+  if (!may("operator")) return hint(queue, item, "Your token may look, not answer.");
   const name = await nameSelf();
   if (!name) return undefined;
   context(queue);
@@ -109,12 +129,14 @@ async function answer(queue, item, kind, alone = null) {
 }
 
 function say(queue, item, said, alone = null) {
-  const all = [...item.recommendations.values()].filter((each) => !alone || each.id === alone);
+  const all = alone ? [item.recommendations.get(alone)] : answerable(item);
   const before = all.map((each) => standing(each, queue.context.operator));
   const news = all.filter((each) => give(each, { operator: queue.context.operator, ...said })).length;
   const { title } = item.card;
   if (!news)
-    announce(
+    hint(
+      queue,
+      item,
       said.kind === "retract" ? `Nothing of yours to take back on ${title}` : `You have said ${before[0]?.kind} to ${title} already`,
     );
   drawSoon(queue, item);
@@ -140,10 +162,13 @@ const DEEDS = { l: "like", o: "override", n: "neutral", u: "retract" };
 const isOthers = (event) =>
   event.defaultPrevented || event.metaKey || event.ctrlKey || event.altKey || document.querySelector("dialog[open]");
 
+/** Letters act where the focus is in the list, or nowhere in particular: beside it they belong to what has it. */
+const isHere = (queue, target) => target === document.body || target.id === "main" || queue.list.contains(target);
+
 function onKey(queue, event) {
   queue.active_ms = Date.now();
   const { key, target } = event;
-  if (isOthers(event) || takesText(target) || target.closest?.("form")) return;
+  if (isOthers(event) || takesText(target) || target.closest?.("form") || !isHere(queue, target)) return;
   const { selected } = queue;
   if (key in STEPS) move(queue, STEPS[key]);
   else if (key === "r") bringUp(queue);
@@ -166,7 +191,7 @@ function inSight(item) {
 function bringIntoSight(queue) {
   if (queue.selected) select(queue, queue.selected);
   else move(queue, 0);
-  if (queue.selected) announce(`${queue.selected.card.title} is selected; press the key again to answer`);
+  if (queue.selected) hint(queue, queue.selected, `${queue.selected.card.title} is selected; press the key again to answer`);
 }
 
 function openMembers(item) {
@@ -196,7 +221,7 @@ function listen(queue) {
     mark(queue, item);
     drawSoon(queue, item);
     if (changed.state === "sending") return;
-    const own = ownState([...item.recommendations.values()], changed.operator);
+    const own = ownState(answerable(item), changed.operator);
     if (own.number === own.of || own.state === "refused") announce(`${item.card.title}: ${changed.kind} ${ownSays(own)}`);
   });
   on(queue.head.scopes, "change", () => {

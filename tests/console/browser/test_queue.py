@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from schemas.events import Answer
 from streams.console.views import Me
-from tests.console.browser.conftest import card_of, said, sent
+from tests.console.browser.conftest import card_of, said, sent, watch
 from tests.console.browser.fake import Fake, card
 
 
@@ -99,6 +99,7 @@ def test_a_double_click_answers_once(opened: Page, fake: Fake) -> None:
     expect(said(opened, 3)).to_have_text("counted")
     opened.keyboard.press("l")
     expect(opened.locator("#live")).to_contain_text("You have said like to web-3 already")
+    expect(card_of(opened, 3).locator(".card-hint")).to_have_text("You have said like to web-3 already")
     assert len(fake.posts) == 1
     assert button.bounding_box() == before
 
@@ -195,6 +196,7 @@ def test_who_may_only_look_cannot_answer(page: Page, fake: Fake) -> None:
     page.keyboard.press("j")
     page.keyboard.press("l")
     expect(page.locator("#live")).to_contain_text("Your token may look, not answer.")
+    expect(card_of(page, 1).locator(".card-hint")).to_have_text("Your token may look, not answer.")
     assert fake.posts == []
 
 
@@ -277,6 +279,7 @@ def test_no_key_answers_a_card_out_of_sight(opened: Page, fake: Fake) -> None:
     opened.keyboard.press("l")
     expect(card_of(opened, 1)).to_be_in_viewport()
     expect(opened.locator("#live")).to_contain_text("web-1 is selected; press the key again to answer")
+    expect(card_of(opened, 1).locator(".card-hint")).to_have_text("web-1 is selected; press the key again to answer")
     opened.keyboard.press("g")
     opened.keyboard.press("l")
     expect(opened.locator("main")).to_have_attribute("data-view", "loop")
@@ -297,3 +300,82 @@ def test_the_queue_is_as_it_was_after_a_look_at_why(opened: Page) -> None:
     expect(said(opened, 1)).to_have_text("counted")
     opened.keyboard.press("u")
     expect(card_of(opened, 1)).to_contain_text("You: taken back")
+
+
+def test_an_answer_goes_to_the_open_hosts_of_a_card(opened: Page, fake: Fake) -> None:
+    """A host whose recommendation has closed is not answered with the others, nor counted; where all have closed, all are answered."""
+    closed, others = f"{2001:016x}", [2, 2002, 2003]
+    fake.closed.add(closed)
+    fake.told(closed, life="expired")
+    expect(card_of(opened, 2).locator("summary")).to_contain_text("One answer goes to 3 hosts")
+    opened.keyboard.press("j")
+    opened.keyboard.press("j")
+    opened.keyboard.press("l")
+    expect(said(opened, 2)).to_have_text("counted")
+    expect(card_of(opened, 2)).to_contain_class("done")
+    assert sorted(sent(fake)) == [(number, "like", 1) for number in others]
+
+
+def test_a_card_whose_hosts_have_all_closed_is_answered_whole(opened: Page, fake: Fake) -> None:
+    """Late answers go to every host of a card that has closed."""
+    numbers = [2, 2001, 2002, 2003]
+    for number in numbers:
+        fake.closed.add(f"{number:016x}")
+        fake.told(f"{number:016x}", life="expired")
+    expect(card_of(opened, 2)).to_contain_text("Closed: nobody answered in time")
+    card_of(opened, 2).locator(".like").first.click()
+    expect(said(opened, 2)).to_have_text("late: counts for trust only")
+    assert sorted(sent(fake)) == [(number, "like", 1) for number in numbers]
+
+
+def test_who_asks_is_asked_again_when_it_is_needed(page: Page, fake: Fake) -> None:
+    """Where the server could not say who is at the page, an answer asks it again: refused with its words, or given."""
+    fake.canned["/me"] = (503, {"detail": "the console starts"})
+    page.goto(f"{fake.url}/queue")
+    card_of(page, 1).locator(".like").click()
+    expect(card_of(page, 1).locator(".card-hint")).to_have_text(
+        "Not answered; press again. It is not known what you may do: the console starts"
+    )
+    assert fake.posts == []
+    del fake.canned["/me"]
+    card_of(page, 1).locator(".like").click()
+    expect(said(page, 1)).to_have_text("counted")
+    expect(card_of(page, 1).locator(".card-hint")).to_have_text("")
+
+
+def test_letters_beside_the_list_do_nothing(opened: Page, fake: Fake) -> None:
+    """With the focus on a button of the page's head no letter selects or answers; back in the list they do."""
+    opened.keyboard.press("j")
+    expect(card_of(opened, 1)).to_be_focused()
+    opened.locator("#theme").focus()
+    for key in "jlnor":
+        opened.keyboard.press(key)
+    expect(card_of(opened, 1)).to_contain_class("selected")
+    expect(opened.locator(".override-form")).to_have_count(0)
+    card_of(opened, 1).focus()
+    opened.keyboard.press("n")
+    expect(said(opened, 1)).to_have_text("counted")
+    assert sent(fake) == [(1, "neutral", 1)]
+
+
+@pytest.mark.parametrize("reason", ["constructor", "toString", "__proto__", "hasOwnProperty"])
+def test_a_reason_of_any_name_is_shown(opened: Page, fake: Fake, reason: str) -> None:
+    """What another operator gives as the reason is shown as it is, whatever name it is."""
+    fake.answer(f"{1:016x}", "ben", "override", reason=reason)
+    expect(card_of(opened, 1)).to_contain_text(f"ben says override ({reason.lower()})")
+
+
+def test_one_bad_card_stops_no_other(context: BrowserContext, fake: Fake) -> None:
+    """A card that cannot be drawn shows what it is about, and that it is not whole; the others are drawn, and redrawn with it."""
+    fake.cards[0] = card(1, confidence="high")
+    page = context.new_page()
+    faults = watch(page)
+    page.goto(f"{fake.url}/queue")
+    expect(page.locator(".card")).to_have_count(8)
+    expect(card_of(page, 1)).to_contain_text("web-1")
+    expect(card_of(page, 1)).to_contain_text("This card could not be shown in full; Why tells the rest.")
+    expect(page.locator("#connection")).to_have_text("live")
+    fake.answer(f"{1:016x}", "ben", "like")
+    fake.answer(f"{3:016x}", "ben", "like")
+    expect(card_of(page, 3)).to_contain_text("ben says like")
+    assert faults
