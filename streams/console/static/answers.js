@@ -1,6 +1,6 @@
 // Answers on their way: kept until the log has them, sent again with the same revision, and what the pipeline made of them.
 import { connection, post } from "./api.js";
-import { session } from "./session.js";
+import { load, session, speaking } from "./session.js";
 
 /*
  * An answer's states:
@@ -8,7 +8,7 @@ import { session } from "./session.js";
  * | state | what is known |
  * |---|---|
  * | sending | on its way |
- * | waiting | the server was not reached, or could not: kept in this browser, and sent again |
+ * | waiting | the server was not reached, or could not: kept in this browser, and sent again while its operator is who speaks |
  * | accepted | the log has it (HTTP 201, or 200 where it had it already) |
  * | counted | the pipeline has taken it, and it stands |
  * | late | the pipeline has taken it; the recommendation was closed: an operator's first answer counts for trust only, a later one for nothing |
@@ -35,19 +35,28 @@ function becomes(answer, state, detail = "") {
   const before = answer.state;
   answer.state = state;
   answer.detail = detail;
-  const key = KEPT + keyOf(answer.decision, answer.operator);
-  if (state === "sending" || state === "waiting") localStorage.setItem(key, JSON.stringify(answer));
-  else localStorage.removeItem(key);
+  keep(answer);
   changed(answer, before);
 }
 
-function revisions() {
+/** Keep an answer in this browser for as long as it is on its way; a later one that another tab has kept stays. */
+function keep(answer) {
+  const key = KEPT + keyOf(answer.decision, answer.operator);
+  if (stored(key)?.revision > answer.revision) return;
+  if (answer.state === "sending" || answer.state === "waiting") localStorage.setItem(key, JSON.stringify(answer));
+  else localStorage.removeItem(key);
+}
+
+/** What this browser holds under a key; null where that is nothing, or not ours to read. */
+function stored(key) {
   try {
-    return JSON.parse(localStorage.getItem(REVISIONS)) ?? {};
+    return JSON.parse(localStorage.getItem(key));
   } catch {
-    return {};
+    return null;
   }
 }
+
+const revisions = () => stored(REVISIONS) ?? {};
 
 /** What this browser has used of revisions: a retracted answer is on the log, but no longer on the recommendation. */
 function use(decision, operator, revision) {
@@ -59,8 +68,8 @@ function use(decision, operator, revision) {
 /** The answer of an operator to a decision as this page knows it; undefined where it gave none. */
 export const mine = (decision, operator) => held.get(keyOf(decision, operator));
 
-/** How many answers wait for the connection. */
-export const waiting = () => [...held.values()].filter((answer) => answer.state === "waiting").length;
+/** The answers that wait: for the connection, or for their operator. */
+export const waiting = () => [...held.values()].filter((answer) => answer.state === "waiting");
 
 /** What stands of an operator on a recommendation, as this page or else the pipeline knows it: null where nothing does. */
 export function standing(recommendation, operator) {
@@ -103,9 +112,11 @@ async function send(answer) {
   } catch (error) {
     // A change of mind has taken this one's place.
     if (held.get(keyOf(decision, operator)) !== answer) return;
-    if (error.passing || error.status === 401) {
+    // Whoever has signed in meanwhile may not say it; it is not his to lose.
+    const others = error.status === 403 && speaking() !== operator;
+    if (error.passing || error.status === 401 || others) {
       becomes(answer, "waiting", error.message);
-      if (error.status !== 401) again();
+      if (error.passing) again();
     } else {
       becomes(answer, "refused", error.message);
     }
@@ -138,9 +149,10 @@ function again() {
   );
 }
 
-/** Send what waits. */
+/** Send what waits of who speaks now: the answers of others wait for them. */
 export function resend() {
-  const found = [...held.values()].filter((answer) => answer.state === "waiting");
+  if (!session.me && waiting().length) load().catch((error) => error.passing && again());
+  const found = waiting().filter((answer) => answer.operator === speaking());
   if (!found.length) rounds = 0;
   found.forEach(send);
 }
@@ -181,13 +193,11 @@ export function forget(decision) {
   for (const [key, answer] of held) if (answer.decision === decision && SETTLED.has(answer.state)) held.delete(key);
 }
 
-/** What an earlier page of this browser could not send goes on its way. */
+/** What an earlier page of this browser could not send waits, until the server has said who speaks. */
 function restore() {
-  for (const key of Object.keys(localStorage).filter((each) => each.startsWith(KEPT))) {
-    const answer = JSON.parse(localStorage.getItem(key));
-    held.set(keyOf(answer.decision, answer.operator), answer);
-    send(answer);
-  }
+  const found = Object.keys(localStorage).filter((each) => each.startsWith(KEPT)).map(stored).filter(Boolean);
+  for (const answer of found) held.set(keyOf(answer.decision, answer.operator), { ...answer, state: "waiting" });
+  if (found.length) again();
 }
 
 restore();

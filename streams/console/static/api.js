@@ -5,6 +5,7 @@ const TOKEN = "npo.token";
 const RETRY_MS = [250, 500, 1000, 2000, 4000];
 // The server writes a line every 10 s: silence for longer is a connection that is gone without having said so.
 const SILENCE_MS = 25_000;
+const TIMEOUT_MS = 20_000;
 
 /**
  * What the API could not do. `status` is 0 where it was not reached; `kind` is the problem's own name, e.g. `contradiction`;
@@ -24,10 +25,14 @@ export class ApiError extends Error {
 }
 
 /**
- * How the page stands with its server: `state` is `connecting`, `live` or `lost`, `since_ms` when that began, by the browser's clock.
- * It dispatches `change` on every change, and `unauthorized` when a token is missing or unknown.
+ * How the page stands with its server: `state` is `connecting`, `live` or `lost`, `since_ms` when that began, by the browser's clock;
+ * `stale` says why what is shown may be old all the same, and is empty where it is not.
+ * It dispatches `change` when the state changes, `stale` when that does, and `unauthorized` when a token is missing or unknown.
  */
-export const connection = Object.assign(new EventTarget(), { state: "connecting", since_ms: Date.now() });
+export const connection = Object.assign(new EventTarget(), { state: "connecting", since_ms: Date.now(), stale: "" });
+
+/** The streams that are wanted: while there is one, it alone tells whether the connection is live. */
+const streams = new Set();
 
 function becomes(state) {
   if (connection.state === state) return;
@@ -36,7 +41,18 @@ function becomes(state) {
   connection.dispatchEvent(new Event("change"));
 }
 
+/** Say why what is shown could not be read anew; an empty text once it has been. */
+export function stale(why) {
+  if (connection.stale === why) return;
+  connection.stale = why;
+  connection.dispatchEvent(new Event("stale"));
+}
+
+/** How long to wait before the next attempt, in ms, after so many that failed one after the other. */
+export const backoff_ms = (failures) => RETRY_MS[Math.min(failures, RETRY_MS.length) - 1] * (0.75 + Math.random() / 2);
+
 export const token = {
+  key: TOKEN,
   get: () => localStorage.getItem(TOKEN),
   set: (value) => (value ? localStorage.setItem(TOKEN, value) : localStorage.removeItem(TOKEN)),
 };
@@ -52,10 +68,12 @@ async function request(path, options) {
     response = await fetch(PREFIX + path, { cache: "no-store", ...options });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    becomes("lost");
+    if (!streams.size) becomes("lost");
+    // A server that is only slow says so to nobody; one that is gone is gone for the streams too, and they find out by dialling anew.
+    else if (error.name !== "TimeoutError") streams.forEach((stream) => stream.abort?.abort());
     throw new ApiError(0, "unreachable", "The console's server does not answer.");
   }
-  becomes("live");
+  if (!streams.size) becomes("live");
   if (response.ok) return response;
   const problem = await response.json().catch(() => ({}));
   const kind = String(problem.type ?? "").replace(/^urn:npo:/, "");
@@ -71,38 +89,54 @@ async function json(response) {
   }
 }
 
+/** Send a request and read its answer, both within `TIMEOUT_MS`. */
+async function exchange(path, options, signal) {
+  const limit = new AbortController();
+  const timer = setTimeout(() => limit.abort(new DOMException("no answer in time", "TimeoutError")), TIMEOUT_MS);
+  try {
+    const response = await request(path, { ...options, signal: signal ? AbortSignal.any([signal, limit.signal]) : limit.signal });
+    return { status: response.status, body: await json(response) };
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** GET a path under /api/v1, e.g. `/queue?scope=shop`; throws ApiError. */
 export async function get(path, signal) {
-  return json(await request(path, { headers: headers({ Accept: "application/json" }), signal }));
+  return (await exchange(path, { headers: headers({ Accept: "application/json" }) }, signal)).body;
 }
 
 /** POST a body as JSON; returns {status, body}; throws ApiError. */
 export async function post(path, body) {
-  const options = { method: "POST", headers: headers({ "Content-Type": "application/json" }), body: JSON.stringify(body) };
-  const response = await request(path, options);
-  return { status: response.status, body: await json(response) };
+  return exchange(path, { method: "POST", headers: headers({ "Content-Type": "application/json" }), body: JSON.stringify(body) });
 }
 
 /**
- * Follow the event stream: reconnects by itself and goes on behind the last event that it had.
+ * Follow the event stream: reconnects by itself and goes on behind the last event that it had. While the page is hidden it holds no
+ * connection: a browser has six for all tabs of a host.
  *
  * @param {string[]} topics short names, e.g. `recommendation`
  * @param {string|null} scope only this one's; null for all
  * @param {string|null} cursor where to begin: the `cursor` of what is shown; null for now
  * @param {function({event: string, id: string, data: object})} onEvent `event` is the topic, `refused`, or `reset`: the log no longer
- *   holds what followed the cursor, and what is shown must be read anew
+ *   holds what followed the cursor, and what is shown must be read anew; the stream goes on from its `id`
  * @returns {function} stop
  */
 export function events(topics, scope, cursor, onEvent) {
   const state = { last: cursor, stopped: false, failures: 0, abort: null, timer: null, wake: null };
   const query = new URLSearchParams({ topics: topics.join(",") });
   if (scope) query.set("scope", scope);
-  const retry = () => state.wake?.();
+  const retry = () => {
+    if (document.visibilityState === "hidden") state.abort?.abort();
+    else state.wake?.();
+  };
+  streams.add(state);
   addEventListener("online", retry);
   document.addEventListener("visibilitychange", retry);
   run(`/events?${query}`, state, onEvent);
   return () => {
     state.stopped = true;
+    streams.delete(state);
     removeEventListener("online", retry);
     document.removeEventListener("visibilitychange", retry);
     clearTimeout(state.timer);
@@ -113,6 +147,10 @@ export function events(topics, scope, cursor, onEvent) {
 
 async function run(path, state, onEvent) {
   while (!state.stopped) {
+    if (document.visibilityState === "hidden") {
+      await woken(state);
+      continue;
+    }
     try {
       await follow(path, state, onEvent);
     } catch (error) {
@@ -121,15 +159,22 @@ async function run(path, state, onEvent) {
     }
     clearTimeout(state.timer);
     if (state.stopped) return;
+    if (document.visibilityState === "hidden") continue;
     becomes("lost");
-    const wait_ms = RETRY_MS[Math.min(state.failures, RETRY_MS.length - 1)];
     state.failures += 1;
-    await new Promise((resolve) => {
-      state.wake = resolve;
-      setTimeout(resolve, wait_ms * (0.75 + Math.random() / 2));
-    });
-    state.wake = null;
+    await woken(state, backoff_ms(state.failures));
   }
+}
+
+/** Wait until the stream is woken, or as long as is given. */
+async function woken(state, wait_ms = null) {
+  let timer = null;
+  await new Promise((resolve) => {
+    state.wake = resolve;
+    if (wait_ms !== null) timer = setTimeout(resolve, wait_ms);
+  });
+  clearTimeout(timer);
+  state.wake = null;
 }
 
 async function follow(path, state, onEvent) {
@@ -142,6 +187,7 @@ async function follow(path, state, onEvent) {
   const sent = headers({ Accept: "text/event-stream", ...(state.last ? { "Last-Event-ID": state.last } : {}) });
   const response = await request(path, { headers: sent, signal: state.abort.signal });
   state.failures = 0;
+  becomes("live");
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   const parse = parser((message) => {
     if (message.id) state.last = message.id;

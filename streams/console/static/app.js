@@ -1,6 +1,6 @@
 // The shell: which view is shown, the connection, who is at the page, the theme, the keys.
 import { answers, waiting } from "./answers.js";
-import { connection } from "./api.js";
+import { connection, stale } from "./api.js";
 import { announce, ask, clock, counted, h, takesText } from "./dom.js";
 import { load, nameSelf, operator, session } from "./session.js";
 
@@ -34,6 +34,7 @@ async function show({ focus = true } = {}) {
   const mine = ++turn;
   current?.stop?.();
   current = null;
+  stale("");
   const { pathname, searchParams } = new URL(location.href);
   const found = ROUTES.map(([pattern, ...rest]) => [pathname.match(pattern), ...rest]).find(([match]) => match);
   const [match, name, module, names] = found ?? [[], "", null, []];
@@ -121,27 +122,39 @@ function showConnection() {
 let patience = null;
 function showBanner() {
   const banner = document.getElementById("banner");
-  const kept = waiting();
-  const lost = connection.state === "lost";
   const left_ms = PATIENCE_MS - (Date.now() - connection.since_ms);
+  const lost = connection.state === "lost";
   clearTimeout(patience);
   if (lost && left_ms > 0) patience = setTimeout(showBanner, left_ms);
-  const since = `${clock(connection.since_ms)} UTC`;
-  const held = kept ? ` ${counted(kept, "answer waits", "answers wait")} for it.` : "";
-  banner.hidden = !(kept || (lost && left_ms <= 0));
-  if (banner.hidden) return;
-  const says = lost
-    ? [
-        h("b", {}, `No connection since ${since}. `),
-        `What you see may be old. Answers you give are kept in this browser and sent when it is back.${held}`,
-      ]
-    : [
-        h("b", {}, `${counted(kept, "answer is", "answers are")} not on the log yet. `),
-        kept === 1
-          ? "The server cannot write now; it is sent again by itself."
-          : "The server cannot write now; they are sent again by themselves.",
-      ];
-  banner.replaceChildren(...says);
+  const me = operator();
+  const own = waiting().filter((answer) => answer.operator === me).length;
+  const says = [...(lost ? lostSays(own, left_ms) : heldSays(own)), ...othersSay(me)];
+  banner.hidden = !says.length;
+  if (says.length) banner.replaceChildren(...says.map((each) => h("div", {}, ...each)));
+}
+
+function lostSays(own, left_ms) {
+  if (!own && left_ms > 0) return [];
+  const held = own ? ` ${counted(own, "answer waits", "answers wait")} for it.` : "";
+  const rest = `What you see may be old. Answers you give are kept in this browser and sent when it is back.${held}`;
+  return [[h("b", {}, `No connection since ${clock(connection.since_ms)} UTC. `), rest]];
+}
+
+function heldSays(own) {
+  const old = [h("b", {}, "What you see may be old. "), `${connection.stale.replace(/\.$/, "")}. It is read again by itself.`];
+  const again = own === 1 ? "it is sent again by itself." : "they are sent again by themselves.";
+  const held = [h("b", {}, `${counted(own, "answer is", "answers are")} not on the log yet. `), `The server cannot write now; ${again}`];
+  return [...(connection.stale ? [old] : []), ...(own ? [held] : [])];
+}
+
+/** What others could not send from this browser: it is not sent in another's name. */
+function othersSay(me) {
+  const names = [...new Set(waiting().map((answer) => answer.operator))].filter((name) => name !== me).sort();
+  return names.map((name) => {
+    const number = waiting().filter((answer) => answer.operator === name).length;
+    const kept = `${counted(number, `answer of ${name} waits`, `answers of ${name} wait`)} in this browser. `;
+    return [h("b", {}, kept), `Nobody else sends ${number === 1 ? "it" : "them"}: that happens when ${name} signs in here again.`];
+  });
 }
 
 function showSession() {
@@ -184,13 +197,16 @@ connection.addEventListener("change", () => {
   before.state = connection.state;
 });
 answers.addEventListener("change", showBanner);
+connection.addEventListener("stale", showBanner);
 session.addEventListener("change", () => {
   showSession();
+  showBanner();
   if (current?.failed) show();
 });
 document.getElementById("theme").addEventListener("click", switchTheme);
 document.getElementById("help").addEventListener("click", help);
 document.getElementById("operator").addEventListener("click", () => nameSelf({ again: true }));
 showTheme();
+showBanner();
 load().catch(() => {});
 show({ focus: false });

@@ -1,6 +1,6 @@
 // What the server tells of the queue: read at first, followed by events, read again where cards come or go.
 import { hear, hearRefused } from "./answers.js";
-import { events, get } from "./api.js";
+import { backoff_ms, events, get, stale } from "./api.js";
 import { ownState } from "./became.js";
 import { announce, h } from "./dom.js";
 import { bringUp, context, drawHead, drawSoon, newer, renew } from "./list.js";
@@ -30,19 +30,17 @@ function tick(queue, scope, time_ms) {
 
 /** Follow the events from where the queue stands. */
 export function follow(queue) {
-  queue.unfollow?.();
   queue.unfollow = events(["recommendation", "refused"], queue.scope, queue.told.cursor, (message) => {
     if (message.event === "recommendation") heard(queue, message.data.event, message.id);
     else if (message.event === "refused") hearRefused(message.data.event);
-    else if (message.event === "reset") reset(queue);
+    else if (message.event === "reset") reset(queue, message.id);
   });
 }
 
-/** The log no longer holds what followed: everything is read anew, and cards that are gone are marked. */
-async function reset(queue) {
+/** The log no longer holds what followed: everything is read anew, and cards that are gone are marked; the stream goes on from here. */
+function reset(queue, cursor) {
   announce("Too much has happened since; the queue is read anew.");
-  await refresh(queue);
-  follow(queue);
+  refreshSoon(queue, cursor);
 }
 
 function heard(queue, recommendation, cursor) {
@@ -76,27 +74,41 @@ function refreshSoon(queue, cursor) {
     async () => {
       await refresh(queue);
       queue.refresh_timer = null;
-      if (queue.after && !queue.stopped) refreshSoon(queue, queue.after);
+      if ((queue.after || queue.failures) && !queue.stopped) refreshSoon(queue, queue.after);
     },
-    Math.max(AGAIN_MS, 3 * (queue.took_ms ?? 0)),
+    Math.max(AGAIN_MS, 3 * (queue.took_ms ?? 0), queue.failures ? backoff_ms(queue.failures) : 0),
   );
 }
 
-/** Read the queue again. */
+/** Read the queue again; where that fails, say that it may be old, and try again. */
 export async function refresh(queue) {
   const { after } = queue;
-  queue.after = null;
+  queue.reads = (queue.reads ?? 0) + 1;
+  const number = queue.reads;
   const began = performance.now();
+  // What was asked for later tells more: every read waits for the cursor until one has come back with it.
+  const overtaken = () => queue.stopped || number < (queue.taken ?? 0);
+  let told;
   try {
-    const told = await get(path(queue, after));
-    if (queue.stopped) return;
-    take(queue, told);
-    context(queue);
-    reconcile(queue, told.cards);
-  } catch {
-    // The banner tells of the connection; the next event asks again.
+    told = await get(path(queue, after));
+  } catch (problem) {
+    if (overtaken()) return;
+    queue.failures = (queue.failures ?? 0) + 1;
+    // A cursor that the server does not know will not be known later.
+    if (!problem.passing && problem.status !== 401) queue.after = null;
+    stale(problem.message);
+    refreshSoon(queue, queue.after);
+    return;
   }
+  if (overtaken()) return;
+  queue.taken = number;
   queue.took_ms = performance.now() - began;
+  queue.failures = 0;
+  if (queue.after === after) queue.after = null;
+  stale("");
+  take(queue, told);
+  context(queue);
+  reconcile(queue, told.cards);
 }
 
 /** Update the cards that are shown, mark those that the server no longer has, and keep new ones until they are wanted. */

@@ -4,12 +4,17 @@ import { ask, h } from "./dom.js";
 
 const OPERATOR = "npo.operator";
 
-/** What the server knows of who asks (`GET /me`), null until it has said so; dispatches `change`. */
-export const session = Object.assign(new EventTarget(), { me: null });
+/** What the server knows of who asks (`GET /me`), null until it has said so, and of which token it said that; dispatches `change`. */
+export const session = Object.assign(new EventTarget(), { me: null, token: null });
 
 /** The name that answers bear; null where nobody has given one. */
 export function operator() {
   return session.me?.operator ?? localStorage.getItem(OPERATOR);
+}
+
+/** In whose name the server takes answers now; null while it has not said so of the token that this browser holds. */
+export function speaking() {
+  return session.me && session.token === token.get() ? operator() : null;
 }
 
 /** Whether the page may send answers (`operator`), commands (`admin`). */
@@ -20,7 +25,11 @@ export function may(role) {
 
 /** Ask the server who we are. */
 export async function load() {
-  session.me = await get("/me");
+  const asked = token.get();
+  const me = await get("/me");
+  // Who has changed the token asks anew.
+  if (asked !== token.get()) return;
+  Object.assign(session, { me, token: asked });
   session.dispatchEvent(new Event("change"));
 }
 
@@ -73,3 +82,5 @@ export async function askToken() {
 }
 
 connection.addEventListener("unauthorized", askToken);
+// Another tab has signed in, or taken another name.
+addEventListener("storage", ({ key }) => [token.key, OPERATOR].includes(key) && load().catch(() => {}));

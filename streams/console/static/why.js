@@ -1,5 +1,5 @@
 // Why one decision was surfaced, withheld or blocked, and what came of it: what `npo why` shows.
-import { events, get } from "./api.js";
+import { backoff_ms, events, get, stale } from "./api.js";
 import { bar, brief, momentChart } from "./chart.js";
 import { counted, h, stamp } from "./dom.js";
 import { facts, section, table } from "./parts.js";
@@ -10,30 +10,45 @@ const CLASS_MEAN = "class:"; // begins the names of features that are the class'
 /** The view of `/why/<id>`. */
 export function view({ id }) {
   const element = h("article", { class: "why", "aria-busy": "true" }, h("p", {}, "Looking for the decision…"));
-  const state = { stopped: false, timer: 0, cursor: null, stopStream: null, stopChart: null };
+  const state = { stopped: false, timer: 0, cursor: null, stopStream: null, stopChart: null, reads: 0, failures: 0, shown: false };
 
   async function show() {
+    state.reads += 1;
+    const number = state.reads;
+    const overtaken = () => state.stopped || number < state.reads;
     let told;
     try {
       // Where the stream begins: nothing that happens while the explanation is made may be missed.
       state.cursor ??= (await get("/scopes").catch(() => ({ cursor: null }))).cursor;
       told = await get(`/decisions/${encodeURIComponent(id)}/why`);
     } catch (problem) {
-      if (!state.stopped) element.replaceChildren(...failed(id, problem));
-      element.setAttribute("aria-busy", "false");
+      if (!overtaken()) unread(problem);
       return;
     }
-    if (state.stopped) return;
+    if (overtaken()) return;
+    state.failures = 0;
+    state.shown = true;
+    stale("");
     const chart = h("figure", { class: "moment" });
     const open = [...element.querySelectorAll("details[open]")].map((each) => each.dataset.name);
     element.replaceChildren(...sections(told, chart));
     element.setAttribute("aria-busy", "false");
     for (const each of element.querySelectorAll("details")) each.open = open.includes(each.dataset.name);
     const moment = await momentOf(told);
-    if (state.stopped) return;
+    if (overtaken()) return;
     state.stopChart?.();
     state.stopChart = momentChart(chart, moment, Infinity).stop;
     state.stopStream ??= events(["recommendation", "alignment"], told.scope, state.cursor, (message) => later(message, told));
+  }
+
+  /** What is shown stays, and is said to be old; it is read again unless there is no such decision. */
+  function unread(problem) {
+    const known = problem.status !== 404;
+    if (state.shown && known) stale(problem.message);
+    else element.replaceChildren(...failed(id, problem));
+    element.setAttribute("aria-busy", "false");
+    state.failures += 1;
+    if (known) state.timer = setTimeout(show, backoff_ms(state.failures));
   }
 
   function later({ data }, told) {

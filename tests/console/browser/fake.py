@@ -116,6 +116,7 @@ class Fake:
         log: Answers that the log has, in order; two with one revision are a fault of the page.
         posts: Bodies of POSTs as they came, by path.
         tokens: Where not empty, the bearer tokens that are known.
+        streams: How many event streams are open.
         lose_next: How many answers are written and their 201 lost.
         fail_next: Problems for the next POSTs: (status, kind, detail).
         quiet: Whether the pipeline makes nothing of answers by itself.
@@ -129,6 +130,7 @@ class Fake:
         self.posts: list[tuple[str, Json]] = []
         self.gets: list[str] = []
         self.resumed: list[str] = []
+        self.streams = 0
         self.tokens: set[str] = set()
         self.lose_next = 0
         self.fail_next: list[tuple[int, str, str]] = []
@@ -331,13 +333,17 @@ class Fake:
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         if self._unknown(request):
             return problem(401, "", "no token, or one that is not known; send Authorization: Bearer ...")
+        if "/events" in self.canned:
+            status, body = self.canned["/events"]
+            return problem(status, body["kind"], body["detail"])
         since = request.headers.get("Last-Event-ID", "")
         self.resumed.append(since)
         place = int(since.rpartition("=")[2]) if since else len(self._events)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         await response.prepare(request)
         await response.write(b": here\n\n")
-        with suppress(ConnectionResetError):
+        self.streams += 1
+        try:
             while True:
                 news = self._news
                 for event, told in self._events[place:]:
@@ -347,7 +353,10 @@ class Fake:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(news.wait(), 10)
                 await response.write(b": here\n\n")
-        return response
+        except ConnectionResetError:
+            return response
+        finally:
+            self.streams -= 1
 
 
 def plain(body: Any, status: int = 200) -> web.Response:  # noqa: ANN401 - any struct
