@@ -90,9 +90,18 @@ LOOP = {
     "sybils": (0.008, 0.985, 0.014),
     "sleepers": (0.008, 0.985, 0.014),
 }
-# Points that are not reached: what was measured over 20 seeds, and why, where that is known.
+# Points that are not reached: what was measured, and why, where that is known.
 _SMALL_PRICE = "at a price of 20 a deployment pays after one window of a slow drift, which 300 judgements cannot tell from none"
 MISSED: dict[str, str] = {
+    "3. colluders: excess": (
+        "measured .0165 ± .0056 over 10 seeds: three accounts in full trust speak against a fifth of the classes, and where a frequent "
+        "good class is among these, its confidence settles at the threshold"
+    ),
+    "3. sleepers: excess": "measured .0199 ± .0074 over 9 seeds: why is not found yet",
+    "5. clean world, raw, r = 1 %: relative recall": (
+        "measured .924 ± .026 over 6 seeds: without outcomes the draw is slow to try classes that nobody has answered, with a budget or "
+        "without"
+    ),
     "7. price 20, abrupt: cost over hindsight": f"measured 1.41 ± .02: {_SMALL_PRICE}",
     "7. price 20, gradual: cost over hindsight": f"measured 1.81 ± .12: {_SMALL_PRICE}",
 }
