@@ -24,7 +24,7 @@ def target_in_words(target: float | None, surfaced: float | None, profile: Profi
     """Say how the target is made."""
     k, r = profile.override_cost, profile.override_rate
     if target is None or surfaced is None:
-        return f"No target yet: it is {k:g} (cost of an override) × {r:.1%} (declared rate) × the share surfaced, and nothing was decided."
+        return f"No target yet: it is {k:g} (cost of an override) × {r:.1%} (declared rate) × the share surfaced, and no window has ended."
     return (
         f"Target {target:.3f}: {k:g} (cost of an override) × {r:.1%} (overrides among answers, as declared) × {surfaced:.1%} (surfaced). "
         "Misses have no declared rate: none is in it."

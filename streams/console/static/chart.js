@@ -183,7 +183,7 @@ export function momentChart(element, moment, most = 3) {
     const numbers = h("span", {}, h("b", {}, brief(values.findLast((value) => value !== null))), usual === null ? "" : ` usually ${brief(usual)}`);
     return h("div", { class: "metric" }, h("div", { class: "metric-name" }, h("span", {}, name), numbers), box);
   });
-  const more = names.length > most ? [h("p", { class: "says" }, `and ${names.length - most} more metrics`)] : [];
+  const more = names.length > most ? [h("p", { class: "says" }, `and ${names.length - most} more ${names.length - most === 1 ? "metric" : "metrics"}`)] : [];
   const span = `${clock(moment.times_ms[0])} to ${clock(moment.times_ms.at(-1))} UTC${since(moment)}`;
   element.replaceChildren(...parts, ...more, h("p", { class: "span" }, span));
   const drawn = plots.map((plot) => plot());

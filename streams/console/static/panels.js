@@ -99,7 +99,7 @@ function trust(body, [sources, teams]) {
     h("span", { class: "part" }, each.source, each.quarantined ? h("span", { class: "count alarm" }, "quarantined") : null, h("small", {}, each.says)),
     h("span", { class: "weight" }, each.weight.toFixed(2), meter(each.weight)),
   ]);
-  const listed = sources.length ? table("Those who have answered, and how far each counts", ["source", "weight"], rows) : says("No source has answered yet.");
+  const listed = sources.length ? table("Those who have answered, and how far each counts", ["source", "weight"], rows) : says("Nothing is known yet: trust is told at the end of each window.");
   body.replaceChildren(listed, ...(teams ? [h("h3", {}, "Teams"), says(teams.says)] : []));
 }
 
