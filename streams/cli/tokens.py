@@ -82,7 +82,7 @@ def remove(name: str) -> int:
     if len(left) == len(tokens):
         raise SettingsError(f"there is no token of {name!r} in {path}; `npo token list` shows all")
     write(path, left)
-    alone = "" if left else f"; nobody has a token now, and nobody is let in: make one, or delete {path} to do without on this machine alone"
+    alone = "" if left else f"; nobody has a token now, and nobody is let in: make one, or delete {path} to do without"
     Console().print(f"{name} is removed{alone}", markup=False, highlight=False, soft_wrap=True)
     return 0
 
