@@ -13,6 +13,7 @@ from streams.console.routes import API, DEPLOYMENT, SETTINGS, Call, Route
 from streams.console.views import DecisionList, Me, MomentView, Queue, RecommendationList, ScopeList, ScopeView
 from streams.explaining.explanation import Explanation
 from streams.explaining.finding import explain_running
+from streams.serving.force import ALL_SCOPES
 from streams.serving.tally import is_open
 
 LIMIT_MAX = 200
@@ -69,7 +70,8 @@ async def queue(call: Call) -> Queue:
     told = await model.held(SCENARIO.name, (each.scenario for each in made.values()))
     shown = {scope: time_ms for scope, time_ms in clocks_ms.items() if not query.scope or scope == query.scope}
     undo_ms = call.request.app[SETTINGS].profile.undo_window_ms
-    return Queue(position, shown, sum(map(is_open, waiting)), cards.cards(waiting, made, told), undo_ms)
+    forces = {reach: force for reach, force in (await model.forces()).items() if not query.scope or reach in {query.scope, ALL_SCOPES}}
+    return Queue(position, shown, sum(map(is_open, waiting)), cards.cards(waiting, made, told), undo_ms, loop.in_force(forces))
 
 
 async def recommendations(call: Call) -> RecommendationList:

@@ -115,7 +115,8 @@ class Queue(Struct, frozen=True):
     """What waits for an answer: cards, the most urgent first; `clocks_ms` is each scope's event time.
 
     `open` counts recommendations; those that have cleared are in cards too, and not counted.
-    An answer can be taken back before it teaches for `undo_window_ms` of its scope's event time.
+    An answer can be taken back before it teaches for `undo_window_ms` of its scope's event time. `in_force` is what people have
+    commanded there: under kill and shadow an empty queue is no peace.
     """
 
     cursor: str
@@ -123,6 +124,7 @@ class Queue(Struct, frozen=True):
     open: int
     cards: tuple[Card, ...]
     undo_window_ms: int
+    in_force: tuple["InForce", ...] = ()
 
 
 class RecommendationList(Struct, frozen=True):

@@ -4,10 +4,12 @@ import { backoff_ms, events, get, stale } from "./api.js";
 import { ownState } from "./became.js";
 import { announce, h } from "./dom.js";
 import { bringUp, context, drawHead, drawSoon, newer, renew } from "./list.js";
+import { forceNotice } from "./parts.js";
 
 const AGAIN_MS = 400;
 // Nobody is at the page: what is new comes by itself.
 const IDLE_MS = 30_000;
+const STOPPING = new Set(["killed", "shadow"]);
 
 /** The path of the queue, as of a cursor at least. */
 export function path(queue, after) {
@@ -18,10 +20,20 @@ export function path(queue, after) {
 export function take(queue, told) {
   queue.told = told;
   for (const [scope, time_ms] of Object.entries(told.clocks_ms)) tick(queue, scope, time_ms);
+  drawForce(queue);
   const names = [...new Set([...Object.keys(queue.clocks_ms), ...(queue.scope ? [queue.scope] : [])])].sort();
   if (queue.head.scopes.length === names.length + 1) return;
   const options = ["", ...names].map((name) => h("option", { value: name, selected: name === (queue.scope ?? "") }, name || "all scopes"));
   queue.head.scopes.replaceChildren(...options);
+}
+
+/** Say what stops recommendations: under it an empty queue is no peace. */
+function drawForce(queue) {
+  const stopping = queue.told.in_force.filter((each) => STOPPING.has(each.what));
+  const words = JSON.stringify(stopping);
+  if (queue.head.force.dataset.words === words) return;
+  queue.head.force.dataset.words = words;
+  queue.head.force.replaceChildren(...stopping.map(forceNotice));
 }
 
 function tick(queue, scope, time_ms) {
@@ -30,9 +42,10 @@ function tick(queue, scope, time_ms) {
 
 /** Follow the events from where the queue stands. */
 export function follow(queue) {
-  queue.unfollow = events(["recommendation", "refused"], queue.scope, queue.told.cursor, (message) => {
+  queue.unfollow = events(["recommendation", "refused", "control"], queue.scope, queue.told.cursor, (message) => {
     if (message.event === "recommendation") heard(queue, message.data.event, message.id);
     else if (message.event === "refused") hearRefused(message.data.event);
+    else if (message.event === "control") refreshSoon(queue, message.id);
     else if (message.event === "reset") reset(queue, message.id);
   });
 }

@@ -1,15 +1,10 @@
 // The panels of the Loop view: which part of a scope each shows, and how.
 import { brief, timeChart } from "./chart.js";
 import { h, stamp } from "./dom.js";
-import { facts, table } from "./parts.js";
+import { facts, forceNotice, table } from "./parts.js";
 
 const DECISIONS_SHOWN = 20;
 const LONG = 12; // from here on a value does not fit a tile in large letters
-const FORCE = {
-  killed: "The kill switch is on: nothing is surfaced.",
-  frozen: "Frozen: answers move neither scores nor trust.",
-  shadow: "In shadow: everything is decided, nothing is surfaced.",
-};
 
 const says = (text) => h("p", { class: "says" }, text);
 const percent = (rate) => (rate === null ? "–" : `${(rate * 100).toFixed(rate < 0.1 ? 1 : 0)} %`);
@@ -41,11 +36,7 @@ function glance(body, _data, told) {
     tile("decided", whole(decided.reduce((sum, [, count]) => sum + count, 0)), decided.map(([name, count]) => `${whole(count)} ${name}`).join(", ")),
     tile("model in force", told.model.id, told.model.time_ms === null ? told.model.says : `since ${stamp(told.model.time_ms)} UTC`),
   ];
-  const forces = told.in_force.map((each) => {
-    const reach = each.reach === "*" ? "every scope" : each.reach;
-    const why = each.reason ? `: “${each.reason}”` : "";
-    return h("li", { class: "bad" }, h("b", {}, FORCE[each.what] ?? each.what), ` ${reach}, by ${each.by} at ${stamp(each.time_ms)} UTC${why}`);
-  });
+  const forces = told.in_force.map(forceNotice);
   const alarms = told.alarms.map((each) => h("li", { class: "bad" }, h("b", {}, `Alarm ${each.name}`), ` since ${stamp(each.time_ms)} UTC: ${each.detail}`));
   const quiet = forces.length + alarms.length ? [h("div", { role: "status" }, h("ul", { class: "notices" }, ...forces, ...alarms))] : [says("No alarm is raised; nothing is commanded.")];
   body.replaceChildren(...quiet, h("dl", { class: "tiles" }, ...tiles), h("p", { class: "quiet" }, `Scope time ${stamp(told.clock_ms)} UTC`));

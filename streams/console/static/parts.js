@@ -1,5 +1,5 @@
-// Parts that the Why and Loop views share.
-import { h } from "./dom.js";
+// Parts that views share.
+import { h, stamp } from "./dom.js";
 
 const MANY = 5; // columns from here on do not fit a phone: the table scrolls
 
@@ -7,6 +7,19 @@ const MANY = 5; // columns from here on do not fit a phone: the table scrolls
 export function section(title, ...parts) {
   const name = title.toLowerCase().replaceAll(" ", "-");
   return h("section", { class: "panel", id: name, "aria-labelledby": `${name}-title` }, h("h2", { id: `${name}-title` }, title), ...parts);
+}
+
+const FORCE = {
+  killed: "The kill switch is on: nothing is surfaced.",
+  frozen: "Frozen: answers move neither scores nor trust.",
+  shadow: "In shadow: everything is decided, nothing is surfaced.",
+};
+
+/** What somebody has commanded, as one entry of a list of notices. */
+export function forceNotice(each) {
+  const reach = each.reach === "*" ? "every scope" : each.reach;
+  const why = each.reason ? `: “${each.reason}”` : "";
+  return h("li", { class: "bad" }, h("b", {}, FORCE[each.what] ?? each.what), ` ${reach}, by ${each.by} at ${stamp(each.time_ms)} UTC${why}`);
 }
 
 /** Names beside values. */

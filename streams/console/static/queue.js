@@ -59,12 +59,14 @@ export async function view(params) {
     count: h("h1", {}),
     fresh: h("button", { type: "button", class: "fresh", hidden: true, onclick: () => bringUp(queue) }),
     scopes: h("select", { "aria-label": "Scope" }),
+    force: h("ul", { class: "notices", role: "status" }),
   };
   queue.empty = h("div", { class: "empty", hidden: true });
   const element = h(
     "section",
     { class: "queue" },
     h("div", { class: "queue-head" }, queue.head.count, queue.head.scopes, queue.head.fresh),
+    queue.head.force,
     queue.empty,
     queue.list,
   );

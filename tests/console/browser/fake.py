@@ -18,7 +18,7 @@ from aiohttp import web
 
 from schemas.events import Action, Answer, ClassHistory, Life, Recommendation, StandingAnswer, Symptom
 from streams.console.sentences import entities_in_words, history_in_words, peers_in_words, symptoms_in_words
-from streams.console.views import Accepted, AnswerRequest, Card, Me, Member, MomentView, Queue
+from streams.console.views import Accepted, AnswerRequest, Card, InForce, Me, Member, MomentView, Queue
 from streams.explaining.words import proposed
 
 STATIC = Path(__file__).parents[3] / "streams" / "console" / "static"
@@ -128,6 +128,7 @@ class Fake:
         self.canned: dict[str, tuple[int, Json]] = {}
         self.log: list[Json] = []
         self.posts: list[tuple[str, Json]] = []
+        self.in_force: list[InForce] = []
         self.gets: list[str] = []
         self.resumed: list[str] = []
         self.streams = 0
@@ -265,9 +266,8 @@ class Fake:
         gone = answered | self.closed
         waiting = [one for one in self.cards if not all(each.recommendation.id in gone for each in one.members)]
         open_count = sum(each.recommendation.id not in gone for one in waiting for each in one.members)
-        return Queue(
-            f"fake/recommendation:0={len(self._events)}", {"shop": NOW_MS, "search": NOW_MS}, open_count, tuple(waiting), 2 * MINUTE_MS
-        )
+        place = f"fake/recommendation:0={len(self._events)}"
+        return Queue(place, {"shop": NOW_MS, "search": NOW_MS}, open_count, tuple(waiting), 2 * MINUTE_MS, tuple(self.in_force))
 
     async def _post(self, request: web.Request) -> web.StreamResponse:
         path = "/" + unquote(request.match_info["path"])

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from schemas.events import Answer
-from streams.console.views import Me
+from schemas.events import Answer, Command, Control
+from streams.console.views import InForce, Me
 from tests.console.browser.conftest import card_of, said, sent, watch
-from tests.console.browser.fake import Fake, card
+from tests.console.browser.fake import NOW_MS, Fake, card
 
 
 def test_a_card_shows_all_that_an_answer_needs(opened: Page) -> None:
@@ -379,3 +379,16 @@ def test_one_bad_card_stops_no_other(context: BrowserContext, fake: Fake) -> Non
     fake.answer(f"{3:016x}", "ben", "like")
     expect(card_of(page, 3)).to_contain_text("ben says like")
     assert faults
+
+
+def test_the_queue_says_what_stops_recommendations(opened: Page, fake: Fake) -> None:
+    """Under the kill switch the queue says so at once, with who and why, and no more when it is off; a freeze stops none."""
+    expect(opened.get_by_text("The kill switch is on")).to_have_count(0)
+    fake.in_force = [InForce("killed", "anna", NOW_MS, "storm", "shop"), InForce("frozen", "anna", NOW_MS, "", "*")]
+    fake.push("control", Control(Command.KILL, NOW_MS, "anna", "shop"))
+    expect(opened.locator("ul.notices")).to_contain_text("The kill switch is on: nothing is surfaced. shop, by anna")
+    expect(opened.locator("ul.notices")).to_contain_text("storm")
+    expect(opened.locator("ul.notices")).not_to_contain_text("Frozen")
+    fake.in_force = []
+    fake.push("control", Control(Command.RESUME, NOW_MS, "anna", "shop"))
+    expect(opened.get_by_text("The kill switch is on")).to_have_count(0)
