@@ -33,7 +33,7 @@ function drawForce(queue) {
   const words = JSON.stringify(stopping);
   if (queue.head.force.dataset.words === words) return;
   queue.head.force.dataset.words = words;
-  queue.head.force.replaceChildren(...stopping.map(forceNotice));
+  queue.head.force.replaceChildren(...(stopping.length ? [h("ul", { class: "notices" }, ...stopping.map(forceNotice))] : []));
 }
 
 function tick(queue, scope, time_ms) {

@@ -59,7 +59,7 @@ export async function view(params) {
     count: h("h1", {}),
     fresh: h("button", { type: "button", class: "fresh", hidden: true, onclick: () => bringUp(queue) }),
     scopes: h("select", { "aria-label": "Scope" }),
-    force: h("ul", { class: "notices", role: "status" }),
+    force: h("div", { role: "status" }),
   };
   queue.empty = h("div", { class: "empty", hidden: true });
   const element = h(
