@@ -111,6 +111,16 @@ class Card(Struct, frozen=True):
     members: tuple[Member, ...]
 
 
+class InForce(Struct, frozen=True):
+    """What people have commanded and is in force: `reach` is the scope, or `*` for all scopes; `time_ms` is of their own clock."""
+
+    what: str
+    by: str
+    time_ms: int
+    reason: str
+    reach: str
+
+
 class Queue(Struct, frozen=True):
     """What waits for an answer: cards, the most urgent first; `clocks_ms` is each scope's event time.
 
@@ -124,7 +134,7 @@ class Queue(Struct, frozen=True):
     open: int
     cards: tuple[Card, ...]
     undo_window_ms: int
-    in_force: tuple["InForce", ...] = ()
+    in_force: tuple[InForce, ...]
 
 
 class RecommendationList(Struct, frozen=True):
@@ -150,16 +160,6 @@ class MomentView(Struct, frozen=True):
     metrics: dict[str, tuple[float | None, ...]]
     symptom_start_ms: int | None
     usual: dict[str, float]
-
-
-class InForce(Struct, frozen=True):
-    """What people have commanded and is in force: `reach` is the scope, or `*` for all scopes; `time_ms` is of their own clock."""
-
-    what: str
-    by: str
-    time_ms: int
-    reason: str
-    reach: str
 
 
 class ScopeSummary(Struct, frozen=True):
