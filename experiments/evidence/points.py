@@ -93,14 +93,10 @@ LOOP = {
 # Points that are not reached: what was measured, and why, where that is known.
 _SMALL_PRICE = "at a price of 20 a deployment pays after one window of a slow drift, which 300 judgements cannot tell from none"
 MISSED: dict[str, str] = {
-    "3. colluders: excess": (
-        "measured .0165 ± .0056 over 10 seeds: three accounts in full trust speak against a fifth of the classes, and where a frequent "
-        "good class is among these, its confidence settles at the threshold"
-    ),
-    "3. sleepers: excess": "measured .0199 ± .0074 over 9 seeds: why is not found yet",
+    "3. colluders: excess": "why is not settled yet",
+    "3. sleepers: excess": "why is not found yet",
     "5. clean world, raw, r = 1 %: relative recall": (
-        "measured .924 ± .026 over 6 seeds: without outcomes the draw is slow to try classes that nobody has answered, with a budget or "
-        "without"
+        "without outcomes `posterior` learns slowly (study `exploration`); how much of it is the budget's is not measured"
     ),
     "7. price 20, abrupt: cost over hindsight": f"measured 1.41 ± .02: {_SMALL_PRICE}",
     "7. price 20, gradual: cost over hindsight": f"measured 1.81 ± .12: {_SMALL_PRICE}",
