@@ -18,7 +18,7 @@ from aiohttp import web
 
 from schemas.events import Action, Answer, ClassHistory, Life, Recommendation, StandingAnswer, Symptom
 from streams.console.sentences import entities_in_words, history_in_words, peers_in_words, symptoms_in_words
-from streams.console.views import Accepted, AnswerRequest, Card, InForce, Me, Member, MomentView, Queue
+from streams.console.views import Accepted, AnswerRequest, Card, InForce, Me, Member, MomentView, Queue, ScopeList
 from streams.explaining.words import proposed
 
 STATIC = Path(__file__).parents[3] / "streams" / "console" / "static"
@@ -251,7 +251,11 @@ class Fake:
             status, body = self.canned[path]
             return problem(status, body.get("kind", ""), body.get("detail", "")) if status >= 400 else web.json_response(body)
         head, _, tail = path.strip("/").partition("/")
-        made: dict[str, Callable[[], Any]] = {"me": lambda: self.me, "queue": self._queue}
+        made: dict[str, Callable[[], Any]] = {
+            "me": lambda: self.me,
+            "queue": self._queue,
+            "scopes": lambda: ScopeList(self._place(), ()),
+        }
         if head in made:
             return plain(made[head]())
         decision = tail.split("/")[0]
@@ -261,13 +265,15 @@ class Fake:
             return plain(self.moment_of(decision))
         return problem(404, "", f"nothing at {path}")
 
+    def _place(self) -> str:
+        return f"fake/recommendation:0={len(self._events)}"
+
     def _queue(self) -> Queue:
         answered = {decision for decision, by in self.standing.items() if any(each.kind != Answer.RETRACT for each in by.values())}
         gone = answered | self.closed
         waiting = [one for one in self.cards if not all(each.recommendation.id in gone for each in one.members)]
         open_count = sum(each.recommendation.id not in gone for one in waiting for each in one.members)
-        place = f"fake/recommendation:0={len(self._events)}"
-        return Queue(place, {"shop": NOW_MS, "search": NOW_MS}, open_count, tuple(waiting), 2 * MINUTE_MS, tuple(self.in_force))
+        return Queue(self._place(), {"shop": NOW_MS, "search": NOW_MS}, open_count, tuple(waiting), 2 * MINUTE_MS, tuple(self.in_force))
 
     async def _post(self, request: web.Request) -> web.StreamResponse:
         path = "/" + unquote(request.match_info["path"])
