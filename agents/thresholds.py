@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import betainc, betaincinv, expit, logit, ndtr
 
-from agents.scoring import Array, Number
+from agents.scoring import PRIOR_INFORMATION, Array, Number
 
 ARMS = (0.5, 0.6, 0.7, 0.8, 0.9)
 TEMPER = 0.33
@@ -31,14 +31,24 @@ class Selection(NamedTuple):
 def posterior(model_output: float, offset: float, draw_information: float, threshold: float, random: np.random.Generator) -> Selection:
     """Draw the class's offset from its tempered posterior and surface if the confidence so drawn passes.
 
-    b ~ N(b_c, .33^2 / D_c); propensity Phi((f(x) + b_c - logit tau) sqrt(D_c) / .33). Source: DESIGN section 7.
+    b ~ N(b_c, s^2), s the `deviation`; propensity Phi((f(x) + b_c - logit tau) / s). Source: DESIGN section 7.
     """
     draw = float(drawn(model_output, offset, draw_information, random.standard_normal()))
     return Selection(draw, threshold, draw >= threshold, float(propensity(model_output, offset, draw_information, threshold)))
 
 
+def deviation(draw_information: Number) -> Number:
+    """Return the standard deviation with which a class's offset is drawn: s^2 = .33^2 / D_c (1 + D_0 / D_c), D_0 = 1 / sigma_b^2.
+
+    Where little is known a class is tried more boldly, which matters where no outcome tells of what is withheld: with .33^2 / D_c alone
+    a new class at R = .5 is surfaced once in 55 times, with twice that once in 15.
+    """
+    spread: Number = TEMPER * np.sqrt((1 + PRIOR_INFORMATION / draw_information) / draw_information)
+    return spread
+
+
 def drawn(model_output: Number, offset: Number, draw_information: Number, normal: Number) -> Number:
-    """Return the confidence that a class's tempered posterior gives with a standard normal number: sigma(f(x) + b_c + .33 n / sqrt(D_c)).
+    """Return the confidence that a class's tempered posterior gives with a standard normal number: sigma(f(x) + b_c + s n).
 
     Args:
         model_output: f(x), logit.
@@ -46,13 +56,13 @@ def drawn(model_output: Number, offset: Number, draw_information: Number, normal
         draw_information: D_c, positive.
         normal: n; `random.standard_normal(shape)` for arrays.
     """
-    confidence: Number = expit(model_output + offset + TEMPER / np.sqrt(draw_information) * normal)
+    confidence: Number = expit(model_output + offset + deviation(draw_information) * normal)
     return confidence
 
 
 def propensity(model_output: Number, offset: Number, draw_information: Number, threshold: Number) -> Number:
-    """Return the probability that what is `drawn` passes a threshold in (0, 1): Phi((f(x) + b_c - logit tau) sqrt(D_c) / .33)."""
-    passes: Number = ndtr((model_output + offset - logit(threshold)) / (TEMPER / np.sqrt(draw_information)))
+    """Return the probability that what is `drawn` passes a threshold in (0, 1): Phi((f(x) + b_c - logit tau) / s)."""
+    passes: Number = ndtr((model_output + offset - logit(threshold)) / deviation(draw_information))
     return passes
 
 

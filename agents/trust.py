@@ -46,6 +46,21 @@ def weight(source: Channel) -> Number:
     return np.clip(np.asarray(source.youden) / FULL_TRUST, 0.0, 1.0)[()]
 
 
+def credit(statistic: Number) -> Number:
+    """Return the share of a source's word that its disagreement with others leaves it: 1 - s / 8 in [0, 1]."""
+    return np.clip(1 - np.asarray(statistic) / QUARANTINE_BOUND, 0.0, 1.0)[()]
+
+
+def suspected(source: Channel, statistic: Number) -> Channel:
+    """Return the channel of a source under suspicion: its own as far as it has `credit`, for the rest that of a coin.
+
+    The coins tell what a source has been over all its answers, the sum what it is now: one that turns after many honest answers would
+    else move classes by all the trust it has earned until it is in quarantine. J shrinks by the credit.
+    """
+    share = credit(statistic)
+    return Channel(0.5 + share * (source.alpha - 0.5), 0.5 + share * (source.beta - 0.5))
+
+
 def posterior(coins: Coins, liked: Number, wanted: Number) -> Number:
     """Return g', proportional to g P(z | wanted): the probability that what a source has answered was wanted.
 

@@ -40,6 +40,19 @@ def test_arrays_are_scalars_side_by_side(each: list[Case]) -> None:
         assert plain.disagree(before, z, recent, q, e) == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
+@given(coins, st.floats(0, 20), st.floats(0, 20))
+def test_suspicion_only_takes_away(before: Coins, statistic: float, other: float) -> None:
+    """Without disagreement a source is heard as it is, from the bound on it tells nothing, and more never helps it; floats say the same."""
+    own = trust.channel(before)
+    assert trust.suspected(own, 0.0) == pytest.approx(own)
+    assert trust.suspected(own, trust.QUARANTINE_BOUND + other).youden == pytest.approx(0.0, abs=1e-12)
+    heard = trust.suspected(own, statistic)
+    assert heard.youden == pytest.approx(trust.credit(statistic) * own.youden, abs=1e-12)
+    less, more = sorted((statistic, other))
+    assert abs(float(trust.suspected(own, more).youden)) <= abs(float(trust.suspected(own, less).youden)) + 1e-12
+    assert plain.suspected(own, statistic) == pytest.approx(heard, rel=1e-12)
+
+
 @given(cases, st.tuples(answers, shares))
 def test_a_voice_without_weight_says_nothing(case: Case, silent: tuple[float, float]) -> None:
     """A source of zero trust changes nothing, whatever it says; where not even two others have any, the sum stays."""

@@ -75,7 +75,8 @@ def rebook(turn: Turn, name: str, source: SourceRow) -> None:
     begun(turn, source)
     rate = turn.settings.profile.override_rate
     heard = not turn.quarantined(name)
-    earned = plain.wealth(turn.channel(source), source.booked_answered, source.booked_overridden, rate) if heard else 0.0
+    own = plain.wealth(turn.own_channel(source), source.booked_answered, source.booked_overridden, rate) if heard else 0.0
+    earned = plain.credit(source.disagreement) * own
     turn.row.earned_trusted += earned - source.earned
     source.earned = earned
 

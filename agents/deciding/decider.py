@@ -200,7 +200,7 @@ def explain(turn: Turn, scored: Scored, ruling: Ruling) -> Decision:
     for source in list(class_row.by_source)[-CHANNELS_MAX:]:
         known = turn.state.find(SourceRow, turn.scope, source)
         if known is not None:
-            channels[source] = ChannelState(*plain.channel(known))
+            channels[source] = ChannelState(*map(float, turn.channel(known)))
     return Decision(
         id=derived_name(scenario.id, "decision"),
         scenario=scenario.id,

@@ -20,7 +20,7 @@ from agents.scoring import (
     Channel,
 )
 from agents.thresholds import ARMS
-from agents.trust import EXPECTED_LEAST, FULL_TRUST, PSEUDO_COUNT, QUARANTINE_DRIFT, VOICES_LEAST, Coins
+from agents.trust import EXPECTED_LEAST, FULL_TRUST, PSEUDO_COUNT, QUARANTINE_BOUND, QUARANTINE_DRIFT, VOICES_LEAST, Coins
 
 Table = list[list[int]]  # the counts behind the threshold table: one list an arm, columns as in `agents.alignment`
 
@@ -95,6 +95,17 @@ def channel(source: SourceRow) -> tuple[float, float]:
 def weight(source: Channel) -> float:
     """Return w, as `trust.weight`."""
     return max(0.0, min(1.0, float(source.youden) / FULL_TRUST))
+
+
+def credit(statistic: float) -> float:
+    """Return the share of a source's word that its disagreement leaves it, as `trust.credit`."""
+    return max(0.0, min(1.0, 1 - statistic / QUARANTINE_BOUND))
+
+
+def suspected(source: Channel, statistic: float) -> Channel:
+    """Return the channel of a source under suspicion, as `trust.suspected`."""
+    share = credit(statistic)
+    return Channel(0.5 + share * (float(source.alpha) - 0.5), 0.5 + share * (float(source.beta) - 0.5))
 
 
 def wealth(source: Channel, answers: int, overrides: int, rate: float) -> float:

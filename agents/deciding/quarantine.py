@@ -35,20 +35,42 @@ def watch(turn: Turn, row: ClassRow, decision: DecisionRow, name: str, wanted: f
     """
     if not turn.settings.profile.trust or turn.quarantined(name):
         return
+    hold(turn, row, name, wanted, liked=liked)
+    if (source := turn.source(name)).disagreement > trust.QUARANTINE_BOUND:
+        silence(turn, row, decision, name, source)
+    else:
+        remember(turn, row, name, wanted, liked=liked)
+
+
+def hear_again(turn: Turn, row: ClassRow, name: str, wanted: float, *, liked: bool) -> None:
+    """Move sum and voice of an answer that is folded again as `watch` does; nobody is put in quarantine by it."""
+    if turn.settings.profile.trust:
+        hold(turn, row, name, wanted, liked=liked)
+        source = turn.source(name)
+        source.disagreement = min(source.disagreement, trust.QUARANTINE_BOUND)
+        remember(turn, row, name, wanted, liked=liked)
+
+
+def hold(turn: Turn, row: ClassRow, name: str, wanted: float, *, liked: bool) -> None:
+    """Hold an answer against those of others; sources that share a row are not accused."""
     source = turn.source(name)
-    known_as = OTHERS if turn.state.find(SourceRow, turn.scope, name) is None else name
-    if known_as == name:
-        others = others_of(turn, row, name)
+    if counted_as(turn, name) == name:
         error = float(trust.mean_error(turn.row.trusted, turn.row.erring))
-        source.disagreement = plain.disagree(source.disagreement, float(liked), others, wanted, error)
-        if source.disagreement > trust.QUARANTINE_BOUND:
-            silence(turn, row, decision, name, source)
-            return
-    channel = turn.channel(source)
+        source.disagreement = plain.disagree(source.disagreement, float(liked), others_of(turn, row, name), wanted, error)
+
+
+def remember(turn: Turn, row: ClassRow, name: str, wanted: float, *, liked: bool) -> None:
+    """Remember what a source says in a class, where it has the weight of a voice."""
+    known_as, channel = counted_as(turn, name), turn.channel(turn.source(name))
     forget(row, known_as)
     if (weight := plain.weight(channel)) > VOICE_WEIGHT:
         row.recent.append(Recent(known_as, liked, float(scoring.predicted_like(channel, wanted)), weight))
         del row.recent[:-REMEMBERED]
+
+
+def counted_as(turn: Turn, name: str) -> str:
+    """Return the name of the row that a source has, or shares."""
+    return OTHERS if turn.state.find(SourceRow, turn.scope, name) is None else name
 
 
 def others_of(turn: Turn, row: ClassRow, name: str) -> list[Recent]:

@@ -135,9 +135,9 @@ def fold_without(turn: Turn, rows: dict[str, ClassRow], source: str) -> Folded:
     anew: what the kept steps had given them is taken back first, which is exact, so what older ones gave stays. Of the revoked
     source coins and counts go whole; what it gave to an older mean or arm stays.
 
-    Decisions, windows, threshold table, raw budget, quarantines and the others' sums of disagreement stay as they happened. In later
-    revisions of kept judgements the source has weight 0. A source that shares its row with others (beyond `SOURCES_MAX`) leaves the
-    row's part of the trusted budget as it is.
+    Sums of disagreement and voices begin anew with what is kept; who is in quarantine stays there, with its sum. Decisions, windows,
+    threshold table and raw budget stay as they happened. In later revisions of kept judgements the source has weight 0. A source that
+    shares its row with others (beyond `SOURCES_MAX`) leaves the row's part of the trusted budget as it is.
     """
     classes = [(row, kept) for name, row in rows.items() for kept in kept_of(turn, name, row)]
     if len(classes) > PAID_PER_RECORD:
@@ -147,25 +147,48 @@ def fold_without(turn: Turn, rows: dict[str, ClassRow], source: str) -> Folded:
             take_back(turn, row, kept, step, revoked=source)
     for row in rows.values():
         forget_counts(turn, row, source)
-        quarantine.forget(row, source)
+        row.recent.clear()
         learning.set_score(row, Drift(0.0, 0.0), PRIOR_OFFSETS)
     known = turn.state.find(SourceRow, turn.scope, source)
     if known is not None:
         learning.set_coins(known, trust.prior(on_roster=source in turn.settings.catalogue.operators))
         known.answered = known.overridden = known.booked_answered = known.booked_overridden = 0
         known.disagreement = 0.0
+    each_source(turn, begin_anew)
     heard = [row.answers for row in rows.values()]
     answers = 0
     for _, row, output, step in remaining(turn, classes, source):
-        learning.take(turn, row, output, step)
+        hear_again(turn, row, output, step)
         answers += step.kind in learning.MOVING_CLASSES
     # What a class has ever heard stays, and with it the sequence of its answers.
     for row, count in zip(rows.values(), heard, strict=True):
         row.answers = count
-    for name in turn.state.get(SourcesRow, turn.scope).names:
-        budget.rebook(turn, name, turn.source(name))
-        quarantine.weigh(turn, name, turn.source(name))
+    each_source(turn, budget.rebook)
+    each_source(turn, quarantine.weigh)
     return Folded(len(rows), answers)
+
+
+def each_source(turn: Turn, change: Callable[[Turn, str, SourceRow], object]) -> None:
+    """Change every source of the scope."""
+    for name in turn.state.get(SourcesRow, turn.scope).names:
+        change(turn, name, turn.source(name))
+
+
+def begin_anew(turn: Turn, name: str, source: SourceRow) -> None:
+    """Start a source's sum anew unless it is in quarantine, and weigh it by the coins that are left."""
+    if not turn.quarantined(name):
+        source.disagreement = 0.0
+    quarantine.weigh(turn, name, source)
+
+
+def hear_again(turn: Turn, row: ClassRow, output: float, step: Step) -> None:
+    """Take a kept step as the scope took it: held against the voices, then by class and coins, then what its source weighs."""
+    if step.kind == StepKind.ANSWER and learning.is_verdict(step.target) and not turn.quarantined(step.source):
+        wanted = learning.confidence_of(turn.settings.profile, row, output)
+        quarantine.hear_again(turn, row, step.source, wanted, liked=step.target == learning.WANTED)
+    learning.take(turn, row, output, step)
+    if step.kind != StepKind.OUTCOME:
+        quarantine.weigh(turn, step.source, turn.source(step.source))
 
 
 def take_back(turn: Turn, row: ClassRow, kept: KeptRow, step: Step, *, revoked: str) -> None:

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import ClassVar, Self
 
 from agents import turn
+from agents.deciding import plain
 from agents.deciding.rows import DecisionRow, GlobalRow, ScopeRow, ScopesRow, SourceRow, SourcesRow
 from agents.scoring import PERFECT, Channel
 from agents.trust import Coins, channel, prior
@@ -85,7 +86,11 @@ class Turn(turn.Turn):
         return sum(each not in roster and each.startswith(OUTCOME_PREFIX) == tells for each in counted) >= SOURCES_MAX
 
     def channel(self, source: SourceRow) -> Channel:
-        """Return the channel through which a source's answers are heard: perfect where the profile has no trust."""
+        """Return the channel through which a source's answers are heard: its own, as far as its disagreement leaves it credit."""
+        return plain.suspected(self.own_channel(source), source.disagreement)
+
+    def own_channel(self, source: SourceRow) -> Channel:
+        """Return the channel that a source's coins estimate: perfect where the profile has no trust."""
         return channel(coins_of(source)) if self.settings.profile.trust else PERFECT
 
     def killed(self) -> bool:

@@ -6,7 +6,7 @@ from math import ceil
 import numpy as np
 
 from agents import alignment, teams, trust
-from agents.deciding import budget, learning
+from agents.deciding import budget, learning, plain
 from agents.deciding.rows import Counts, SourceRow, SourcesRow, TeamCount
 from agents.deciding.turn import Turn, coins_of
 from agents.thresholds import ARMS
@@ -153,13 +153,13 @@ def team_summary(turn: Turn, identity: str, window: int, counts: Counts) -> Team
 def source_trust(turn: Turn, name: str) -> SourceTrust:
     """Return what is published of one source."""
     source = turn.state.get(SourceRow, turn.scope, name)
-    coins = trust.channel(coins_of(source))
+    own = trust.channel(coins_of(source))
     quarantined = turn.quarantined(name)
     return SourceTrust(
         source=name,
-        alpha=float(coins.alpha),
-        beta=float(coins.beta),
-        weight=0.0 if quarantined else float(trust.weight(coins)),
+        alpha=float(own.alpha),
+        beta=float(own.beta),
+        weight=0.0 if quarantined else plain.weight(plain.suspected(own, source.disagreement)),
         answers=source.answered,
         overrides=source.overridden,
         quarantined=quarantined,

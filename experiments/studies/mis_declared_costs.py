@@ -7,7 +7,7 @@ from experiments.studies.closed import ANSWERED, EXCESS, RECALL, REGRET, SCENARI
 from experiments.studies.study import Conditions, Results, Study, Trial
 from schemas.settings import Profile
 
-SCENARIOS = 3000
+SCENARIOS = 2400
 DECLARED = {"k 2, half the truth": 2.0, "k 4, the truth": 4.0, "k 8, twice the truth": 8.0}
 COLOURS = dict(zip(DECLARED, (ORANGE, BLUE, PURPLE), strict=True))
 DRIFTS = {"peace": "none", "drift": "abrupt"}

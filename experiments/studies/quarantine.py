@@ -148,7 +148,7 @@ def surfaced(courses: Courses, rows: NDArray[np.int64], label: NDArray[np.int64]
     offset, information = (
         np.take_along_axis(np.asarray(each), label, axis=1) for each in (courses.offsets.offset, courses.offsets.draw_information)
     )
-    passes = offset + thresholds.TEMPER / np.sqrt(information) * normal >= TAU
+    passes = offset + thresholds.deviation(information) * normal >= TAU
     chosen = np.where(passes.any(axis=1), passes.argmax(axis=1), label.shape[1] - 1)
     return np.asarray(label[rows, chosen])
 
@@ -158,13 +158,13 @@ def answer(
 ) -> Bools:
     """Apply one answer in each course, in the learner's order, and tell in which it has put its source in quarantine."""
     coins = Coins(*(np.asarray(each)[rows, source] for each in courses.coins))
-    channel = trust.channel(coins)
     before = Offsets(*(np.asarray(each)[rows, label] for each in courses.offsets))
     wanted = scoring.confidence(0.0, before.offset)
     trusted, erring = (np.where(courses.quarantined, 0.0, each).sum(axis=1) for each in trust.standing(courses.coins))
     others = last_of_others(courses, rows, label, source)
     moved = trust.disagree(courses.statistic[rows, source], liked, others, wanted, trust.mean_error(trusted, erring))
     courses.statistic[rows, source] = np.where(heard, moved, courses.statistic[rows, source])
+    channel = trust.suspected(trust.channel(coins), courses.statistic[rows, source])
     accused = heard & (np.asarray(moved) > trust.QUARANTINE_BOUND)
     courses.quarantined[rows, source] |= accused
     counts = np.flatnonzero(heard & ~accused)

@@ -10,7 +10,7 @@ from experiments.studies.study import Conditions, Measure, Results, Study, Trial
 from schemas.alignment import LossWindow
 from schemas.settings import Profile
 
-SCENARIOS = 2400
+SCENARIOS = 2000
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 FIXED = {threshold: f"fixed {threshold:.1f}" for threshold in THRESHOLDS}
 CONDITIONS: Conditions = {

@@ -16,7 +16,7 @@ from schemas.alignment import Alarm, TrustSummary
 from schemas.events import Answer, Command, Control, Verdict
 from schemas.settings import Settings
 from tests.deciding.logs import START_MS, Entry, Folded, busy_log, entry, feedback, heartbeat, run, scenario, settings_with
-from tests.deciding.told import LIAR, OPEN_TO_ALL, SETTINGS, Told, classes, close_to, coins, log_of, scores
+from tests.deciding.told import LIAR, OPEN_TO_ALL, SETTINGS, Told, classes, close_to, coins, entries_of, log_of, scores
 
 DEFAULT = SETTINGS["default"]
 LIKE, OVERRIDE = Answer.LIKE, Answer.OVERRIDE
@@ -98,6 +98,24 @@ def test_the_honest_stay() -> None:
     folded = run(log_of(errs, lies=True), DEFAULT, set())
     assert (silenced(folded), alarms(folded)) == ([], [])
     assert folded.row(SourceRow, "shop", LIAR).disagreement == 0
+
+
+def test_a_suspect_is_heard_as_far_as_it_has_credit() -> None:
+    """Every answer of one that turns is heard through its coins' channel, mixed with a coin's by its sum with that answer."""
+    folded, heard_of_own = run(log_of([Told("cpu:up", 1.6, HONEST, LIKE)] * 20, lies=True), DEFAULT, set()), []
+    for number, told in enumerate(LYING, 21):
+        own = trust.channel(trust.Coins(*coins(folded, LIAR)))
+        run(list(entries_of(number, told, lies=True)), DEFAULT, onto=folded)
+        if silenced(folded):
+            break
+        heard = folded.events("judgement")[-1].answers[-1]
+        assert heard.source == LIAR
+        expected = trust.suspected(own, folded.row(SourceRow, "shop", LIAR).disagreement)
+        assert [heard.alpha, heard.beta] == pytest.approx([*expected])
+        heard_of_own.append((heard.alpha - 0.5) / (own.alpha - 0.5))
+    assert silenced(folded) == [LIAR]
+    assert heard_of_own == sorted(heard_of_own, reverse=True)
+    assert heard_of_own[0] > 0.9 > 0.2 > heard_of_own[-1] > 0
 
 
 @pytest.mark.parametrize("name", ["no trust", "pull"])
@@ -183,7 +201,7 @@ def test_who_is_in_quarantine_is_held_against_nobody() -> None:
 
 
 def test_a_revocation_takes_the_voice_and_starts_the_sum_anew() -> None:
-    """After a revocation the source has no voice and a sum of 0, the alarm is taken back; sums of the others stay as they happened."""
+    """After a revocation the source has no voice and a sum of 0, the alarm is taken back; sums of the others are those without it."""
     few = log_of([Told("cpu:up", 1.6, {**HONEST, "cho": OVERRIDE})] * 3, lies=False)
     before = run(few, DEFAULT, set())
     sums = {name: before.row(SourceRow, "shop", name).disagreement for name in HONEST}
