@@ -111,21 +111,26 @@ class Voices(NamedTuple):
 
 
 def mean_error(trusted: Number, erring: Number) -> Number:
-    """Return the mean error of the trusted answers: sum of w n (1 - (alpha + beta) / 2) over sum of w n, from one roster prior on.
+    """Return the share of errors among the trusted answers: sum of w e over sum of w n, from one roster prior on.
 
     Args:
         trusted: sum over sources of w n, see `standing`.
-        erring: sum over sources of w n times the error.
+        erring: sum over sources of w e.
     """
     pseudo = 2 * PSEUDO_COUNT
     return (erring + pseudo * (1 - ROSTER_PRIOR)) / (trusted + pseudo)
 
 
 def standing(coins: Coins) -> tuple[Number, Number]:
-    """Return what one source adds to the trusted mean error: its weight times its counted answers, and that times its error."""
-    source = channel(coins)
-    trusted = weight(source) * np.maximum(coins.wanted + coins.unwanted - 2 * PSEUDO_COUNT, 0.0)
-    return trusted[()], (trusted * (1 - (source.alpha + source.beta) / 2))[()]
+    """Return what one source adds to the trusted mean error: w n and w e, n the answers in its coins and e the errors among them.
+
+    Without the pseudo-counts, taken as a roster's; e is n / 2 at most: nobody is believed less than a coin.
+    """
+    pseudo = 2 * PSEUDO_COUNT
+    answers = np.maximum(coins.wanted + coins.unwanted - pseudo, 0.0)
+    errors = coins.wanted - coins.likes + coins.unwanted - coins.overrides - pseudo * (1 - ROSTER_PRIOR)
+    believed = weight(channel(coins))
+    return (believed * answers)[()], (believed * np.clip(errors, 0.0, answers / 2))[()]
 
 
 def disagree(statistic: Number, liked: Number, others: Voices, wanted: Number, error: Number) -> Number:

@@ -20,7 +20,7 @@ from agents.scoring import (
     Channel,
 )
 from agents.thresholds import ARMS
-from agents.trust import EXPECTED_LEAST, FULL_TRUST, PSEUDO_COUNT, QUARANTINE_BOUND, QUARANTINE_DRIFT, VOICES_LEAST, Coins
+from agents.trust import EXPECTED_LEAST, FULL_TRUST, PSEUDO_COUNT, QUARANTINE_BOUND, QUARANTINE_DRIFT, ROSTER_PRIOR, VOICES_LEAST, Coins
 
 Table = list[list[int]]  # the counts behind the threshold table: one list an arm, columns as in `agents.alignment`
 
@@ -116,9 +116,11 @@ def wealth(source: Channel, answers: int, overrides: int, rate: float) -> float:
 def standing(coins: Coins) -> tuple[float, float]:
     """Return what a source adds to the trusted mean error, as `trust.standing`."""
     likes, wanted, overrides, unwanted = (float(count) for count in coins)
-    source = Channel(likes / wanted, overrides / unwanted)
-    trusted = weight(source) * max(0.0, wanted + unwanted - 2 * PSEUDO_COUNT)
-    return trusted, trusted * (1 - float(source.alpha + source.beta) / 2)
+    pseudo = 2 * PSEUDO_COUNT
+    answers = max(0.0, wanted + unwanted - pseudo)
+    errors = wanted - likes + unwanted - overrides - pseudo * (1 - ROSTER_PRIOR)
+    believed = weight(Channel(likes / wanted, overrides / unwanted))
+    return believed * answers, believed * max(0.0, min(answers / 2, errors))
 
 
 def disagree(statistic: float, liked: float, others: Sequence[Recent], wanted: float, error: float) -> float:

@@ -1,8 +1,11 @@
-"""Who is put in quarantine, and after how many answers: the pipeline's own functions over many simulated courses at once."""
+"""Who is put in quarantine, and after how many answers: the pipeline's own functions over many simulated courses at once.
+
+`python -m experiments.studies.quarantine` prints the table of `docs/learning/trust.md`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +24,18 @@ FLIPPED_SHARE = 0.25
 TAU = logit(0.8)
 TRIES = 12  # scenarios until one is surfaced, at most
 NEVER = -1
+SHOWN = 40  # courses of a row of the table
+TABLE: dict[str, dict[str, Any]] = {
+    "10 %, after 2,000 honest answers": {"share": 0.1, "turns": 2000},
+    "the same, at the moment of a drift": {"share": 0.1, "turns": 2000, "drift": 2000},
+    "10 %, from the first answer of a new scope": {"share": 0.1},
+    "5 %, after 2,000 honest answers": {"share": 0.05, "turns": 2000},
+    "40 %, after 2,000 honest answers": {"share": 0.4, "turns": 2000},
+    "10 % among noisy operators, U(0, .4)": {"share": 0.1, "flips": 0.4},
+    "nobody": {},
+    "nobody, with a drift": {"drift": 2500},
+    "noisy operators with a drift": {"drift": 2500, "flips": 0.4},
+}
 BY_ANSWER = ("label", "source", "normal", "coins")  # columns of `Drawn`
 
 
@@ -205,3 +220,21 @@ def record(found: Detection, counted: NDArray[np.int64], accused: Bools, source:
         first=np.where(accused & (found.first == NEVER), source, found.first),
         false=found.false + (accused & ~right),
     )
+
+
+def row(name: str, found: Detection) -> str:
+    """Return a row of the table in Markdown."""
+    caught = found.own > 0
+    if not caught.any():
+        return f"| {name} | {found.false.sum()} in {found.honest.sum():,} answers | | | | |"
+    within = " | ".join(str(int((caught & (each <= 300)).sum())) for each in (found.answers, found.own))
+    median = " / ".join(f"{np.median(each[caught]):g}" for each in (found.answers, found.own))
+    first = found.first[found.first != NEVER]
+    return f"| {name} | {caught.sum()} of {len(caught)} | {median} | {within} | {(first == 0).sum()} of {len(first)} |"
+
+
+if __name__ == "__main__":
+    print("| who lies | found | median, all answers / own | within 300 of all | within 300 of its own | first in quarantine was the liar |")
+    print("|---|---|---|---|---|---|")
+    for title, sets in TABLE.items():
+        print(row(title, detect(range(SHOWN), answers=sets.get("turns", 0) + 5000, **sets)))
