@@ -24,6 +24,7 @@ FLIPPED_SHARE = 0.25
 TAU = logit(0.8)
 TRIES = 12  # scenarios until one is surfaced, at most
 NEVER = -1
+SOON = 300  # answers
 SHOWN = 40  # courses of a row of the table
 TABLE: dict[str, dict[str, Any]] = {
     "10 %, after 2,000 honest answers": {"share": 0.1, "turns": 2000},
@@ -227,14 +228,25 @@ def row(name: str, found: Detection) -> str:
     caught = found.own > 0
     if not caught.any():
         return f"| {name} | {found.false.sum()} in {found.honest.sum():,} answers | | | | |"
-    within = " | ".join(str(int((caught & (each <= 300)).sum())) for each in (found.answers, found.own))
+    within = " | ".join(str(int((caught & (each <= SOON)).sum())) for each in (found.answers, found.own))
     median = " / ".join(f"{np.median(each[caught]):g}" for each in (found.answers, found.own))
     first = found.first[found.first != NEVER]
     return f"| {name} | {caught.sum()} of {len(caught)} | {median} | {within} | {(first == 0).sum()} of {len(first)} |"
 
 
+def table() -> str:
+    """Return the table in Markdown."""
+    columns = (
+        "who lies",
+        "found",
+        "median, all answers / own",
+        "within 300 of all",
+        "within 300 of its own",
+        "first in quarantine was the liar",
+    )
+    rows = (row(name, detect(range(SHOWN), answers=sets.get("turns", 0) + 5000, **sets)) for name, sets in TABLE.items())
+    return "\n".join([f"| {' | '.join(columns)} |", "|---" * len(columns) + "|", *rows])
+
+
 if __name__ == "__main__":
-    print("| who lies | found | median, all answers / own | within 300 of all | within 300 of its own | first in quarantine was the liar |")
-    print("|---|---|---|---|---|---|")
-    for title, sets in TABLE.items():
-        print(row(title, detect(range(SHOWN), answers=sets.get("turns", 0) + 5000, **sets)))
+    print(table())  # noqa: T201  # the command's result
