@@ -116,7 +116,9 @@ def source_in_words(source: SourceTrust) -> str:
     answers = f"{counted(source.answers, 'answer')}, {counted(source.overrides, 'override')}"
     coins = f"likes {source.alpha:.0%} of what is wanted, overrides {source.beta:.0%} of what is not, as estimated"
     others = (
-        f"; disagreement with others {source.disagreement:.1f}, above {QUARANTINE_BOUND:g} it is silenced" if source.disagreement else ""
+        f"; disagreement with others {source.disagreement:.1f}, the nearer to {QUARANTINE_BOUND:g} the less it counts, above it is silenced"
+        if source.disagreement
+        else ""
     )
     return f"{state}: {coins}; {answers}{others}"
 

@@ -30,7 +30,7 @@ WORDS = {
     "detail": "What has happened, in words.",
     "detector_scores": "Score by detector.",
     "direction": "Whether the metric is above or below what is usual.",
-    "disagreement": "Sum of the source's disagreement with others; above 8 it is put in quarantine.",
+    "disagreement": "Sum of the source's disagreement with others; the nearer to 8 the less it is heard, above it is put in quarantine.",
     "draw": "What the selector drew; null where it draws nothing.",
     "draw_information": "The class's information as the draw sees it.",
     "effective_sample_size": "Number of decisions that the weighted log is worth.",
