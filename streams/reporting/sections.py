@@ -163,7 +163,8 @@ def sources(scope: ScopeRun, number: int) -> Markup:
     budget = f"The override budget stood at {left}."
     shown = figures(pictures.drawn(scope, pictures.SOURCES), f"s{number}-trust")
     above = note(
-        f"A source whose disagreement with others passes {QUARANTINE_BOUND:g} is put in quarantine and counts for nothing; until then, the nearer the less."
+        f"A source whose disagreement with others passes {QUARANTINE_BOUND:g} is put in quarantine and counts for nothing; "
+        "until then, the nearer the less."
     )
     return joined([head, table(columns, rows, texts=2), above, *nobody, *revoked, paragraph(budget), *reopenings(scope), shown])
 
