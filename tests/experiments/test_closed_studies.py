@@ -99,7 +99,7 @@ def test_only_a_button_that_is_learned_from_withholds(shorten: Shorten) -> None:
         button: tried(red_button_ablation, f"{name}, surfaced until overridden") for button, name in red_button_ablation.BUTTONS.items()
     }
     overrides = {button: number(trial, "overrides_per_surfaced") for button, trial in found.items()}
-    assert number(found["unheard"], "recall") > 0.97
+    assert number(found["unheard"], "recall") > 0.9
     assert number(found["none"], "recall") > number(found["learned"], "recall") > 0.5
     assert overrides["learned"] < 0.7 * min(overrides["none"], overrides["unheard"])
 
