@@ -14,7 +14,7 @@ from experiments.studies.study import Conditions, Measure, Results, Study, Trial
 from schemas.alignment import Alarm, TrustSummary
 from schemas.settings import Profile
 
-SCENARIOS, WINDOW, CLASSES = 1800, 600, 24
+SCENARIOS, WINDOW, CLASSES = 1500, 500, 24
 # Each world of the simulator, and what is in it.
 ATTACKS = {
     "liar": "one account inverts, 40 %",

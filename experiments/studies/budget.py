@@ -13,7 +13,7 @@ from experiments.studies.study import Conditions, Measure, Results, Study, Trial
 from schemas.events import Answer
 from schemas.settings import Profile
 
-SCENARIOS = 2000
+SCENARIOS = 1600
 AUDITED = 0.01  # propensity of what is decided while the budget is closed
 NARROW = 15.0
 LIARS = 0.4  # of the answers

@@ -11,7 +11,7 @@ from experiments.studies.closed import ANSWERED, EXCESS, RECALL, REGRET, SETUP, 
 from experiments.studies.study import Conditions, Measure, Results, Study, Trial
 from schemas.settings import DEPLOY, Profile, read_yaml
 
-SCENARIOS = {"peace": 1600, "drift": 2800, "liar": 1600}
+SCENARIOS = {"peace": 1200, "drift": 2000, "liar": 1200}
 WINDOW = 400
 DEFAULT, PAPER = "default", "paper"
 # What the profile takes from the paper's; `never` is nobody's choice and shows what any retraining is worth.

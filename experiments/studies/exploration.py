@@ -9,7 +9,7 @@ from experiments.studies.closed import ANSWERED, EXCESS, RECALL, REGRET, SETUP, 
 from experiments.studies.study import Conditions, Measure, Results, Study, Trial
 from schemas.settings import Profile
 
-SCENARIOS = 2000
+SCENARIOS = 1600
 EARLY = 5  # the first fifth
 OPTIMISM = 0.9
 OUTCOMES = (0.0, 0.1)

@@ -12,7 +12,7 @@ from experiments.studies.study import Conditions, Measure, Results, Study, Trial
 from schemas.alignment import LossWindow
 from schemas.settings import Profile
 
-SCENARIOS, WINDOW = 4000, 400
+SCENARIOS, WINDOW = 3000, 300
 RATES = (0.0, 0.1, 0.2, 0.3, 0.4)
 NAMES = {rate: f"{rate:.0%} mislabelled" for rate in RATES}
 CONDITIONS: Conditions = {name: {"rate": rate} for rate, name in NAMES.items()}

@@ -31,7 +31,7 @@ from experiments.studies.study import Conditions, Results, Study, Trial
 from schemas.events import Answer, Feedback
 from schemas.settings import Profile, ScopeSettings
 
-SCENARIOS = 2000
+SCENARIOS = 1800
 STARTS = {"withheld until liked": 0.5, "surfaced until overridden": 0.95}
 BUTTONS = {"none": "no button", "unheard": "not learned from", "learned": "learned from"}
 COLOURS = {"none": ORANGE, "unheard": PURPLE, "learned": BLUE}
