@@ -179,5 +179,5 @@ every account has said little: what needs many answers (a long honest past, quar
     ),
     draw=draw,
     words=words,
-    cpu_seconds=250,
+    cpu_seconds=290,
 )

@@ -138,5 +138,5 @@ unit until it is answered or its deadline passes.
     ),
     draw=draw,
     words=words,
-    cpu_seconds=170,
+    cpu_seconds=190,
 )

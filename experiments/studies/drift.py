@@ -183,5 +183,5 @@ what the oracle surfaces; shares are expected ones, by the true P(wanted). Lags 
     ),
     draw=draw,
     words=words,
-    cpu_seconds=200,
+    cpu_seconds=330,
 )

@@ -76,5 +76,5 @@ Here: world `mixed`, {SCENARIOS:,} scenarios, in peace and with a quarter of the
     measures=(REGRET, EXCESS, RECALL, ANSWERED, SCENARIO),
     draw=draw,
     words=words,
-    cpu_seconds=110,
+    cpu_seconds=190,
 )

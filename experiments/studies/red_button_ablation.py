@@ -143,5 +143,5 @@ Override rates without a button are of what people would have said.
     measures=(REGRET, EXCESS, RECALL, ANSWERED, SURFACED, SCENARIO),
     draw=draw,
     words=words,
-    cpu_seconds=115,
+    cpu_seconds=140,
 )

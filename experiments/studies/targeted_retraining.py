@@ -119,5 +119,5 @@ what it stands for.
     ),
     draw=draw,
     words=words,
-    cpu_seconds=200,
+    cpu_seconds=220,
 )

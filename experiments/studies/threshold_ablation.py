@@ -110,5 +110,5 @@ selector is the profile. A fixed threshold has no exploration of its own: a clas
     ),
     draw=draw,
     words=words,
-    cpu_seconds=100,
+    cpu_seconds=200,
 )
