@@ -31,7 +31,8 @@ class Selection(NamedTuple):
 def posterior(model_output: float, offset: float, draw_information: float, threshold: float, random: np.random.Generator) -> Selection:
     """Draw the class's offset from its tempered posterior and surface if the confidence so drawn passes.
 
-    b ~ N(b_c, s^2), s the `deviation`; propensity Phi((f(x) + b_c - logit tau) / s). Source: DESIGN section 7.
+    b ~ N(b_c, s^2), s the `deviation`; propensity Phi((f(x) + b_c - logit tau) / s). Source: DESIGN section 7, wider
+    where little is known.
     """
     draw = float(drawn(model_output, offset, draw_information, random.standard_normal()))
     return Selection(draw, threshold, draw >= threshold, float(propensity(model_output, offset, draw_information, threshold)))
@@ -41,7 +42,7 @@ def deviation(draw_information: Number) -> Number:
     """Return the standard deviation with which a class's offset is drawn: s^2 = .33^2 / D_c (1 + D_0 / D_c), D_0 = 1 / sigma_b^2.
 
     Where little is known a class is tried more boldly, which matters where no outcome tells of what is withheld: with .33^2 / D_c alone
-    a new class at R = .5 is surfaced once in 55 times, with twice that once in 15.
+    a new class at R = .5 is surfaced once in 56 times, with twice that once in 15.
     """
     spread: Number = TEMPER * np.sqrt((1 + PRIOR_INFORMATION / draw_information) / draw_information)
     return spread

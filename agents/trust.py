@@ -93,8 +93,10 @@ def count(coins: Coins, liked: Number, wanted: Number, amount: Number) -> Coins:
 def wealth(source: Channel, answers: Number, overrides: Number, rate: float) -> Number:
     """Return what one source adds to the trusted budget: w (n (1 - alpha + J r) - o), overrides beyond its own error.
 
+    Times its `credit`, where it has a sum of disagreement: not of its `suspected` channel, which grants it more error.
+
     Args:
-        source: its channel as of now.
+        source: the channel of its coins as of now.
         answers: n, likes and overrides.
         overrides: o.
         rate: r, the declared override rate.

@@ -104,7 +104,7 @@ def draw_budget() -> tuple[Figure, str]:
     panels[0].set_ylabel("wealth, in overrides")
     return figure, (
         f"With four liars in ten the raw budget is spent after {spent[4, 'raw']} answers and stays so; the trusted one pays for overrides"
-        " beyond what each source's own error explains, and weighs a liar with 0."
+        " beyond what each source's own error explains, and weighs a liar with 0, here by its coins alone."
     )
 
 

@@ -77,7 +77,7 @@ class ThresholdTable(Struct, frozen=True, tag_field="kind", tag="thresholds"):
 class SourceTrust(Struct, frozen=True):
     """Trust in one source: its two coins, weight, counts, and the sum of its disagreement with others.
 
-    The nearer that sum comes to 8, the less the source is heard, and the less `weight` is than its coins tell; above it is silenced.
+    The nearer that sum comes to 8, the less the source is heard, until `weight` is less than its coins tell; above 8 it is silenced.
     """
 
     source: Name

@@ -191,7 +191,7 @@ class BudgetState(Struct, frozen=True):
 
 
 class ChannelState(Struct, frozen=True):
-    """A source's two coins as of now: P(like | wanted), P(override | unwanted)."""
+    """The channel through which a source is heard as of now: P(like | wanted), P(override | unwanted)."""
 
     alpha: float
     beta: float

@@ -12,6 +12,7 @@ from agents import teams
 from agents.deciding import plain
 from agents.deciding.rows import DecisionRow, SourceRow
 from agents.deciding.turn import Turn
+from agents.scoring import PERFECT
 from schemas.alignment import BudgetReopened
 from schemas.events import Answer, BudgetState
 from schemas.identity import derived_name
@@ -75,8 +76,8 @@ def rebook(turn: Turn, name: str, source: SourceRow) -> None:
     begun(turn, source)
     rate = turn.settings.profile.override_rate
     heard = not turn.quarantined(name)
-    own = plain.wealth(turn.own_channel(source), source.booked_answered, source.booked_overridden, rate) if heard else 0.0
-    earned = plain.credit(source.disagreement) * own
+    credit, own = (plain.credit(source.disagreement), plain.channel(source)) if turn.settings.profile.trust else (1.0, PERFECT)
+    earned = credit * plain.wealth(own, source.booked_answered, source.booked_overridden, rate) if heard else 0.0
     turn.row.earned_trusted += earned - source.earned
     source.earned = earned
 

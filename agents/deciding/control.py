@@ -51,11 +51,11 @@ def handle_source_command(turn: Turn, row: ScopeRow | GlobalRow, control: Contro
             reached.row.revoked.append(source)
         known = reached.state.find(SourceRow, reached.scope, source)
         if known is not None:
-            budget.rebook(reached, source, known)
-            quarantine.weigh(reached, source, known)
             released = control.command == Command.RELEASE and source not in reached.row.quarantined
             if released or control.command == Command.REVOKE:
                 quarantine.acquit(reached, source, known)
+            budget.rebook(reached, source, known)
+            quarantine.weigh(reached, source, known)
 
 
 def handle_reopen(turn: Turn, control: Control) -> None:

@@ -87,9 +87,9 @@ def count_known(table: Table, confidence: float, *, wanted: bool) -> None:
         counts[MISSES] += wanted and not passes
 
 
-def channel(source: SourceRow) -> tuple[float, float]:
-    """Return a source's alpha and beta, as `trust.channel`."""
-    return source.likes / source.wanted, source.overrides / source.unwanted
+def channel(source: SourceRow) -> Channel:
+    """Return the channel that a source's coins estimate, as `trust.channel`."""
+    return Channel(source.likes / source.wanted, source.overrides / source.unwanted)
 
 
 def weight(source: Channel) -> float:

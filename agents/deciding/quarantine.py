@@ -8,8 +8,8 @@ A class remembers one answer a source, of the last `REMEMBERED` sources: however
 (`VOICE_WEIGHT`) is none. Late answers are neither accused nor held against others: they move no score, and who comes late has seen what
 the others said. Nor are outcomes. Sources that share a row (beyond `SOURCES_MAX`) are one voice together and are not accused.
 
-A revocation takes the source's voice out of every class and sets its sum to 0; the sums of the others, and quarantines, stay as they
-happened.
+A revocation sets the source's sum to 0 and begins the voices, and the sums of the others, anew with the answers that are kept;
+quarantines stay as they happened.
 """
 
 from agents import scoring, trust
@@ -35,33 +35,32 @@ def watch(turn: Turn, row: ClassRow, decision: DecisionRow, name: str, wanted: f
     """
     if not turn.settings.profile.trust or turn.quarantined(name):
         return
-    hold(turn, row, name, wanted, liked=liked)
-    if (source := turn.source(name)).disagreement > trust.QUARANTINE_BOUND:
+    source = turn.source(name)
+    hold(turn, row, name, source, wanted, liked=liked)
+    if source.disagreement > trust.QUARANTINE_BOUND:
         silence(turn, row, decision, name, source)
     else:
-        remember(turn, row, name, wanted, liked=liked)
+        remember(turn, row, name, source, wanted, liked=liked)
 
 
-def hear_again(turn: Turn, row: ClassRow, name: str, wanted: float, *, liked: bool) -> None:
+def hear_again(turn: Turn, row: ClassRow, name: str, source: SourceRow, wanted: float, *, liked: bool) -> None:
     """Move sum and voice of an answer that is folded again as `watch` does; nobody is put in quarantine by it."""
     if turn.settings.profile.trust:
-        hold(turn, row, name, wanted, liked=liked)
-        source = turn.source(name)
+        hold(turn, row, name, source, wanted, liked=liked)
         source.disagreement = min(source.disagreement, trust.QUARANTINE_BOUND)
-        remember(turn, row, name, wanted, liked=liked)
+        remember(turn, row, name, source, wanted, liked=liked)
 
 
-def hold(turn: Turn, row: ClassRow, name: str, wanted: float, *, liked: bool) -> None:
+def hold(turn: Turn, row: ClassRow, name: str, source: SourceRow, wanted: float, *, liked: bool) -> None:
     """Hold an answer against those of others; sources that share a row are not accused."""
-    source = turn.source(name)
     if counted_as(turn, name) == name:
         error = float(trust.mean_error(turn.row.trusted, turn.row.erring))
         source.disagreement = plain.disagree(source.disagreement, float(liked), others_of(turn, row, name), wanted, error)
 
 
-def remember(turn: Turn, row: ClassRow, name: str, wanted: float, *, liked: bool) -> None:
+def remember(turn: Turn, row: ClassRow, name: str, source: SourceRow, wanted: float, *, liked: bool) -> None:
     """Remember what a source says in a class, where it has the weight of a voice."""
-    known_as, channel = counted_as(turn, name), turn.channel(turn.source(name))
+    known_as, channel = counted_as(turn, name), turn.channel(source)
     forget(row, known_as)
     if (weight := plain.weight(channel)) > VOICE_WEIGHT:
         row.recent.append(Recent(known_as, liked, float(scoring.predicted_like(channel, wanted)), weight))

@@ -135,9 +135,10 @@ def fold_without(turn: Turn, rows: dict[str, ClassRow], source: str) -> Folded:
     anew: what the kept steps had given them is taken back first, which is exact, so what older ones gave stays. Of the revoked
     source coins and counts go whole; what it gave to an older mean or arm stays.
 
-    Sums of disagreement and voices begin anew with what is kept; who is in quarantine stays there, with its sum. Decisions, windows,
-    threshold table and raw budget stay as they happened. In later revisions of kept judgements the source has weight 0. A source that
-    shares its row with others (beyond `SOURCES_MAX`) leaves the row's part of the trusted budget as it is.
+    Sums of disagreement and voices begin anew with what is kept; who is in quarantine stays there, with its sum, and so does what it had
+    taught before. Decisions, windows, threshold table and raw budget stay as they happened. In later revisions of kept judgements the
+    source has weight 0. A source that shares its row with others (beyond `SOURCES_MAX`) leaves the row's part of the trusted budget as
+    it is.
     """
     classes = [(row, kept) for name, row in rows.items() for kept in kept_of(turn, name, row)]
     if len(classes) > PAID_PER_RECORD:
@@ -153,8 +154,11 @@ def fold_without(turn: Turn, rows: dict[str, ClassRow], source: str) -> Folded:
     if known is not None:
         learning.set_coins(known, trust.prior(on_roster=source in turn.settings.catalogue.operators))
         known.answered = known.overridden = known.booked_answered = known.booked_overridden = 0
-        known.disagreement = 0.0
-    each_source(turn, begin_anew)
+    others = sources_of(turn)
+    silenced = {name: other.disagreement for name, other in others.items() if name != source and turn.quarantined(name)}
+    for name, other in others.items():
+        other.disagreement = 0.0
+        quarantine.weigh(turn, name, other)
     heard = [row.answers for row in rows.values()]
     answers = 0
     for _, row, output, step in remaining(turn, classes, source):
@@ -163,29 +167,23 @@ def fold_without(turn: Turn, rows: dict[str, ClassRow], source: str) -> Folded:
     # What a class has ever heard stays, and with it the sequence of its answers.
     for row, count in zip(rows.values(), heard, strict=True):
         row.answers = count
-    each_source(turn, budget.rebook)
-    each_source(turn, quarantine.weigh)
+    for name, other in sources_of(turn).items():
+        other.disagreement = silenced.get(name, other.disagreement)
+        budget.rebook(turn, name, other)
+        quarantine.weigh(turn, name, other)
     return Folded(len(rows), answers)
 
 
-def each_source(turn: Turn, change: Callable[[Turn, str, SourceRow], object]) -> None:
-    """Change every source of the scope."""
-    for name in turn.state.get(SourcesRow, turn.scope).names:
-        change(turn, name, turn.source(name))
-
-
-def begin_anew(turn: Turn, name: str, source: SourceRow) -> None:
-    """Start a source's sum anew unless it is in quarantine, and weigh it by the coins that are left."""
-    if not turn.quarantined(name):
-        source.disagreement = 0.0
-    quarantine.weigh(turn, name, source)
+def sources_of(turn: Turn) -> dict[str, SourceRow]:
+    """Return the rows of a scope's sources, by name."""
+    return {name: turn.source(name) for name in turn.state.get(SourcesRow, turn.scope).names}
 
 
 def hear_again(turn: Turn, row: ClassRow, output: float, step: Step) -> None:
     """Take a kept step as the scope took it: held against the voices, then by class and coins, then what its source weighs."""
-    if step.kind == StepKind.ANSWER and learning.is_verdict(step.target) and not turn.quarantined(step.source):
+    if step.kind == StepKind.ANSWER and learning.is_verdict(step.target):
         wanted = learning.confidence_of(turn.settings.profile, row, output)
-        quarantine.hear_again(turn, row, step.source, wanted, liked=step.target == learning.WANTED)
+        quarantine.hear_again(turn, row, step.source, turn.source(step.source), wanted, liked=step.target == learning.WANTED)
     learning.take(turn, row, output, step)
     if step.kind != StepKind.OUTCOME:
         quarantine.weigh(turn, step.source, turn.source(step.source))

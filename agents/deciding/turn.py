@@ -9,7 +9,7 @@ from agents import turn
 from agents.deciding import plain
 from agents.deciding.rows import DecisionRow, GlobalRow, ScopeRow, ScopesRow, SourceRow, SourcesRow
 from agents.scoring import PERFECT, Channel
-from agents.trust import Coins, channel, prior
+from agents.trust import QUARANTINE_BOUND, Coins, prior
 from schemas.alignment import Alarm
 from schemas.events import INITIAL
 from schemas.identity import derived_name
@@ -86,12 +86,15 @@ class Turn(turn.Turn):
         return sum(each not in roster and each.startswith(OUTCOME_PREFIX) == tells for each in counted) >= SOURCES_MAX
 
     def channel(self, source: SourceRow) -> Channel:
-        """Return the channel through which a source's answers are heard: its own, as far as its disagreement leaves it credit."""
-        return plain.suspected(self.own_channel(source), source.disagreement)
+        """Return the channel through which a source's answers are heard: its coins', as far as its disagreement leaves it credit.
 
-    def own_channel(self, source: SourceRow) -> Channel:
-        """Return the channel that a source's coins estimate: perfect where the profile has no trust."""
-        return channel(coins_of(source)) if self.settings.profile.trust else PERFECT
+        Perfect where the profile has no trust. Of a source whose sum has passed the bound that of its coins: what it says counts for
+        nothing, and is written down for whoever releases it.
+        """
+        if not self.settings.profile.trust:
+            return PERFECT
+        own = plain.channel(source)
+        return own if source.disagreement > QUARANTINE_BOUND else plain.suspected(own, source.disagreement)
 
     def killed(self) -> bool:
         """Tell whether the kill switch is on, for the scope or for all."""

@@ -5,10 +5,10 @@ from math import ceil
 
 import numpy as np
 
-from agents import alignment, teams, trust
+from agents import alignment, teams
 from agents.deciding import budget, learning, plain
 from agents.deciding.rows import Counts, SourceRow, SourcesRow, TeamCount
-from agents.deciding.turn import Turn, coins_of
+from agents.deciding.turn import Turn
 from agents.thresholds import ARMS
 from schemas.alignment import LossWindow, SourceTrust, TeamRate, TeamSummary, ThresholdRow, ThresholdTable, TrustSummary
 from schemas.events import Answer, Decision, JudgedAnswer, Reason, Status
@@ -153,7 +153,7 @@ def team_summary(turn: Turn, identity: str, window: int, counts: Counts) -> Team
 def source_trust(turn: Turn, name: str) -> SourceTrust:
     """Return what is published of one source."""
     source = turn.state.get(SourceRow, turn.scope, name)
-    own = trust.channel(coins_of(source))
+    own = plain.channel(source)
     quarantined = turn.quarantined(name)
     return SourceTrust(
         source=name,

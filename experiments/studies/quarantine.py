@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import logit
 
 from agents import scoring, thresholds, trust
+from agents.deciding.quarantine import VOICE_WEIGHT
 from agents.scoring import PRIOR_INFORMATION, Array, Channel, Drift, Offsets
 from agents.trust import Coins
 from schemas.identity import generator
@@ -205,7 +206,7 @@ def answer(
 def last_of_others(courses: Courses, rows: NDArray[np.int64], label: NDArray[np.int64], source: NDArray[np.int64]) -> trust.Voices:
     """Return the latest answers of the three others who answered last in the class, shape (seeds, 3)."""
     liked, predicted, weight = (np.asarray(each)[rows, label] for each in courses.voices)
-    age = np.where(courses.quarantined | (weight <= 0), -1, courses.latest[rows, label])
+    age = np.where(courses.quarantined | (weight <= VOICE_WEIGHT), -1, courses.latest[rows, label])
     age[rows, source] = -1
     last = np.argsort(-age, axis=1, kind="stable")[:, : trust.VOICES]
     weight = np.where(age >= 0, weight, 0.0)

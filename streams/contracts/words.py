@@ -14,7 +14,7 @@ WORDS = {
     "budget": "Override budget, in overrides.",
     "by": "Who asked for it.",
     "challenger": "Model id of the challenger; null where there is none.",
-    "channels": "Two coins of each source of answers, by source.",
+    "channels": "The channel of each source of answers, by source.",
     "closed_by": "What closed the decision.",
     "command": "Id of the retraining command; null where there is none.",
     "commanded": "The windows at whose end the monitor gave a command.",

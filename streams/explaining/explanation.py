@@ -231,9 +231,9 @@ def score_of(decision: Decision) -> Score:
 def sources_of(decision: Decision) -> tuple[Source, ...]:
     """Return the sources that had answered the class, the most trusted first."""
     sources = []
-    for name, coins in decision.channels.items():
-        channel = Channel(coins.alpha, coins.beta)
-        sources.append(Source(name, coins.alpha, coins.beta, float(channel.youden), float(weight(channel))))
+    for name, heard in decision.channels.items():
+        channel = Channel(heard.alpha, heard.beta)
+        sources.append(Source(name, heard.alpha, heard.beta, float(channel.youden), float(weight(channel))))
     return tuple(sorted(sources, key=lambda source: (-source.weight, -source.youden, source.source)))
 
 

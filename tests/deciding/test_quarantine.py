@@ -9,7 +9,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from agents import trust
-from agents.deciding import quarantine
+from agents.deciding import plain, quarantine
 from agents.deciding.rows import ScopeRow, SourceRow
 from agents.state import read_row, row_key
 from schemas.alignment import Alarm, TrustSummary
@@ -155,6 +155,24 @@ def test_a_release_starts_the_sum_anew() -> None:
     run(more([OVERRIDE] * 12, LATER + 400), DEFAULT, onto=folded)
     assert silenced(folded) == [LIAR]
     assert [alarm.raised for alarm in alarms(folded)] == [True, False, True]
+
+
+def test_a_release_gives_the_budget_back_what_the_source_is_worth() -> None:
+    """From its release on, before it answers again, a source adds to the trusted budget what its coins and answers say."""
+    turned = log_of([*[Told("cpu:up", 1.6, HONEST, LIKE)] * 20, *LYING], lies=True)
+    silent = run(turned, DEFAULT, set())
+    assert (silenced(silent), silent.row(SourceRow, "shop", LIAR).earned) == ([LIAR], 0.0)
+    row = run([command(Command.RELEASE)], DEFAULT, onto=silent).row(SourceRow, "shop", LIAR)
+    rate = DEFAULT.profile.override_rate
+    assert row.earned == pytest.approx(plain.wealth(plain.channel(row), row.booked_answered, row.booked_overridden, rate))
+    assert row.earned != 0
+
+
+def test_what_is_said_in_quarantine_is_written_down_through_its_own_channel() -> None:
+    """An answer of a source that its sum has silenced weighs nothing and keeps the channel of its coins, for whoever releases it."""
+    (last,) = [answer for answer in FOUND.events("judgement")[-1].answers if answer.source == LIAR]
+    assert last.weight == 0
+    assert [last.alpha, last.beta] == pytest.approx([*plain.channel(FOUND.row(SourceRow, "shop", LIAR))])
 
 
 def test_a_release_of_all_scopes_leaves_what_a_scope_has_silenced() -> None:

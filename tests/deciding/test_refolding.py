@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from agents.deciding import learning
 from agents.deciding.rows import KeptRow, ScopeRow, SourceRow
-from agents.state import row_key
+from agents.state import read_row, row_key
+from agents.trust import QUARANTINE_BOUND
 from schemas import codecs
 from schemas.alignment import ModelTaken, SourceRevoked
 from schemas.events import MEASUREMENT_MAX, Answer, Command, Control, Model, Outcome, Verdict
@@ -33,7 +34,7 @@ from tests.deciding.logs import (
     scenario,
     settings_with,
 )
-from tests.deciding.told import LIAR, SETTINGS, Told, classes, close_to, coins, log_of, scores, told_logs
+from tests.deciding.told import IN_TIME, LIAR, SETTINGS, Told, classes, close_to, coins, disagreement, log_of, scores, told_logs
 
 CLASS = "shop|cpu:up|restart"
 OTHER = Model("m2", "shop", START_MS, -0.5, {"log_score": 1.0, "share_high": 3.0, "unknown": 9.0})
@@ -148,16 +149,50 @@ def test_a_revoked_source_was_never_there(settings: Settings, reach: str | None,
     revoke = entry("control", Control(Command.REVOKE, START_MS, "ana", reach, LIAR))
     revoked = run([*with_lies[:place], revoke, *with_lies[place:], *end], settings, set())
     honest = run(without, settings, set())
+    assume({*revoked.row(ScopeRow, "shop").quarantined, *honest.row(ScopeRow, "shop").quarantined} <= {LIAR})
     assert scores(revoked) == close_to(scores(honest))
     for name, row in classes(honest).items():
         assert {source: count for source, count in classes(revoked)[name].by_source.items() if count} == row.by_source
-    for name in ("ana", "ben", "cho"):
+        said = [[(each.source, each.liked) for each in heard.recent] for heard in (classes(revoked)[name], row)]
+        assert said[0] == said[1]
+    for name in (*IN_TIME, "cho"):
         assert coins(revoked, name) == pytest.approx(coins(honest, name), rel=1e-9)
+        assert disagreement(revoked, name) == pytest.approx(disagreement(honest, name), rel=1e-9, abs=1e-9)
     assert coins(revoked, LIAR) == pytest.approx([2.65, 5, 2.65, 5]) or row_key(SourceRow, "shop", LIAR) not in revoked.rows
     budgets = [folded.row(ScopeRow, "shop").earned_trusted for folded in (revoked, honest)]
     assert budgets[0] == pytest.approx(budgets[1], rel=1e-9, abs=1e-9)
     (event,) = [event for event in revoked.events("alignment") if isinstance(event, SourceRevoked)]
     assert (event.source, event.scope) == (LIAR, "shop")
+
+
+def test_sums_and_voices_are_those_without_the_revoked() -> None:
+    """Where others disagree too, their sums and what the classes remember end as in the log without the revoked source."""
+    others = {"ana": Answer.LIKE, "gil": Answer.LIKE, "fay": Answer.OVERRIDE}
+    log, rest = (log_of([Told("cpu:up", 1.6, answers)] * 6, lies=False) for answers in (others | {"ben": Answer.OVERRIDE}, others))
+    revoke = entry("control", Control(Command.REVOKE, START_MS, "ana", "shop", "ben"))
+    beside, revoked, without = (run(each, SETTINGS["default"], set()) for each in (log, [*log, revoke], rest))
+    assert 0 < disagreement(without, "fay") != pytest.approx(disagreement(beside, "fay"), rel=0.1)
+    assert disagreement(revoked, "fay") == pytest.approx(disagreement(without, "fay"))
+    for name, row in classes(without).items():
+        expected = [(each.source, each.liked, pytest.approx(each.predicted), pytest.approx(each.weight)) for each in row.recent]
+        assert [msgspec.structs.astuple(each) for each in classes(revoked)[name].recent] == expected
+    sums = [(row.trusted, row.erring) for row in (folded.row(ScopeRow, "shop") for folded in (revoked, without))]
+    assert sums[0] == pytest.approx(sums[1])
+
+
+def test_what_a_silenced_source_had_taught_outlives_a_revocation_of_another() -> None:
+    """Who was silenced stays so with its sum; what it said before is heard again through a channel of its own, not as a coin's."""
+    answers = {"ana": Answer.LIKE, "ben": Answer.LIKE}
+    found = run(log_of([Told("cpu:up", 1.6, answers, Answer.OVERRIDE)] * 30, lies=True), SETTINGS["default"], set())
+    before = disagreement(found, LIAR)
+    assert before > QUARANTINE_BOUND
+    revoked = run([entry("control", Control(Command.REVOKE, START_MS, "ana", "shop", "ben"))], SETTINGS["default"], onto=found)
+    assert disagreement(revoked, LIAR) == before
+    assert LIAR in revoked.row(ScopeRow, "shop").quarantined
+    kept = [read_row(KeptRow, value) for key, value in revoked.rows.items() if key.startswith(row_key(KeptRow, "shop", CLASS, ""))]
+    heard = [step.alpha for row in kept for step in row.steps if step.source == LIAR]
+    assert heard
+    assert 0.5 not in heard
 
 
 @given(told=told_logs, verdict=st.sampled_from(["early", "afterwards"]))

@@ -15,6 +15,7 @@ from schemas.events import Answer, Outcome, Verdict
 from tests.deciding.logs import MINUTE_MS, START_MS, Entry, Folded, entry, feedback, heartbeat, scenario, settings_with
 
 LIAR = "eve"
+IN_TIME = ("ana", "ben", "fay", "gil")  # of whom a log may have answers before the deadline; cho is late
 SPACING_MINUTES = 20
 # Everything is surfaced, so that what was learned changes no decision.
 OPEN_TO_ALL: dict[str, object] = {"selector": "fixed", "fixed_threshold": 0.0}
@@ -48,7 +49,7 @@ told_logs = st.lists(
         Told,
         label=st.sampled_from(["cpu:up", "disk:up"]),
         score=st.sampled_from([0.7, 1.0, 1.6]),
-        answers=st.dictionaries(st.sampled_from(["ana", "ben"]), kinds, min_size=1),
+        answers=st.dictionaries(st.sampled_from(IN_TIME), kinds, min_size=1),
         lie=st.none() | kinds,
         late=st.none() | kinds,
         late_lie=st.none() | kinds,
@@ -101,6 +102,12 @@ def scores(folded: Folded, scope: str = "shop") -> dict[str, list[float]]:
         name: [row.offset, row.information, row.draw_information, row.rising, row.falling, row.weight, row.weighted]
         for name, row in classes(folded, scope).items()
     }
+
+
+def disagreement(folded: Folded, name: str) -> float:
+    """A source's sum; 0 of one that has never answered."""
+    value = folded.rows.get(row_key(SourceRow, "shop", name))
+    return read_row(SourceRow, value).disagreement if value else 0.0
 
 
 def coins(folded: Folded, name: str) -> list[float]:
