@@ -186,7 +186,7 @@ def test_every_command_reaches_one_scope_or_all(page: Page, fake: Fake, button: 
         dialog.get_by_label("Why").fill("why not")
         dialog.locator("button[type=submit]").click()
         expect(dialog).to_have_count(0)
-        expect(article.locator("#switches .told")).to_contain_text("is in force")
+        expect(article.locator("#switches .told")).to_contain_text("is in force, after")
         assert fake.posts.pop() == ("/control", {"command": command, "subject": "", "reason": "why not", "operator": "emma"} | scope)
 
 
@@ -217,7 +217,7 @@ def test_with_a_token_a_command_is_the_tokens(page: Page, fake: Fake) -> None:
     article = opened(page, fake)
     article.get_by_role("button", name="Freeze").click()
     page.get_by_role("dialog", name="Freeze?").locator("button[type=submit]").click()
-    expect(article.locator("#switches .told")).to_contain_text("is in force")
+    expect(article.locator("#switches .told")).to_contain_text("is in force, after")
     assert "operator" not in fake.posts[-1][1]
 
 
@@ -241,7 +241,7 @@ def test_commands_about_a_source_name_it(page: Page, fake: Fake, command: str) -
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("outcome:old" if command == "release" else "mallory")
     dialog.locator("button[type=submit]").click()
-    expect(article.locator("#trust-by-source .told")).to_contain_text("is in force")
+    expect(article.locator("#trust-by-source .told")).to_contain_text("is in force, after")
     assert fake.posts[-1][1]["subject"] == ("outcome:old" if command == "release" else "mallory")
 
 
