@@ -93,11 +93,6 @@ LOOP = {
 # Points that are not reached: what was measured, and why, where that is known.
 _SMALL_PRICE = "at a price of 20 a deployment pays after one window of a slow drift, which 300 judgements cannot tell from none"
 MISSED: dict[str, str] = {
-    "3. colluders: excess": "why is not settled yet",
-    "3. sleepers: excess": "why is not found yet",
-    "5. clean world, raw, r = 1 %: relative recall": (
-        "without outcomes `posterior` learns slowly (study `exploration`); how much of it is the budget's is not measured"
-    ),
     "7. price 20, abrupt: cost over hindsight": f"measured 1.41 ± .02: {_SMALL_PRICE}",
     "7. price 20, gradual: cost over hindsight": f"measured 1.81 ± .12: {_SMALL_PRICE}",
 }
