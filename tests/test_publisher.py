@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
@@ -418,6 +418,28 @@ async def test_publisher_goes_on_where_redis_stands(kafka: Kafka, valkey: Valkey
         assert held.pop(b":sentinel") == b"a rebuild removes it"
         assert (held[b":scope:web"][b"surfaced"], held[b":scope:web"][b"overridden"]) == (b"2", b"1")
         assert [name for name, _ in held[b":clock"]] == [b"db", b"web"]
+
+
+async def test_a_cancellation_that_a_client_swallows_ends_the_publisher(
+    kafka: Kafka, valkey: Valkey, unique_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A publisher that is cancelled ends, also where the client it was waiting for does not pass the cancellation on."""
+    deployment = await make_topics(kafka, valkey.url, unique_name)
+    wait = AIOKafkaConsumer.getmany
+
+    async def swallowing(consumer: AIOKafkaConsumer, **settings: Any) -> Any:  # noqa: ANN401 - the client's own
+        with suppress(asyncio.CancelledError):
+            return await wait(consumer, **settings)
+        return {}
+
+    monkeypatch.setattr(AIOKafkaConsumer, "getmany", swallowing)
+    task = asyncio.create_task(publisher.publish(deployment))
+    async with Redis.from_url(valkey.url) as redis:
+        await until(lambda: redis.exists(f"{unique_name}:positions"))
+    await asyncio.sleep(0.1)
+    task.cancel()
+    await asyncio.wait([task], timeout=20)
+    assert task.cancelled()
 
 
 @pytest.mark.parametrize(

@@ -72,9 +72,11 @@ class Publisher:
 
     async def run(self) -> None:
         """Follow the topics until cancelled."""
+        own = asyncio.current_task()
         self.consumer.assign(self.partitions)
         await self.synchronise()
-        while True:
+        # A client whose time-out comes at the same moment may swallow a cancellation, which is raised only once.
+        while own is None or not own.cancelling():
             records = await self.consumer.getmany(timeout_ms=WAIT_MS, max_records=BATCH_RECORDS)
             places = {partition: await self.consumer.position(partition) for partition in self.partitions}
             entries = [entry for batch in records.values() for record in batch if (entry := self.entry(record))]
@@ -85,6 +87,7 @@ class Publisher:
                         self.measures.written((record.timestamp for batch in records.values() for record in batch), self.behind(places))
                     else:
                         await self.synchronise()
+        raise asyncio.CancelledError
 
     async def synchronise(self) -> None:
         """Go to where the read model stands, after removing one that does not belong to this log."""
