@@ -53,21 +53,21 @@ def hear_again(turn: Turn, row: ClassRow, name: str, source: SourceRow, wanted: 
 
 def hold(turn: Turn, row: ClassRow, name: str, source: SourceRow, wanted: float, *, liked: bool) -> None:
     """Hold an answer against those of others; sources that share a row are not accused."""
-    if counted_as(turn, name) == name:
+    if row_name(turn, name) == name:
         error = float(trust.mean_error(turn.row.trusted, turn.row.erring))
         source.disagreement = plain.disagree(source.disagreement, float(liked), others_of(turn, row, name), wanted, error)
 
 
 def remember(turn: Turn, row: ClassRow, name: str, source: SourceRow, wanted: float, *, liked: bool) -> None:
     """Remember what a source says in a class, where it has the weight of a voice."""
-    known_as, channel = counted_as(turn, name), turn.channel(source)
+    known_as, channel = row_name(turn, name), turn.channel(source)
     forget(row, known_as)
     if (weight := plain.weight(channel)) > VOICE_WEIGHT:
         row.recent.append(Recent(known_as, liked, float(scoring.predicted_like(channel, wanted)), weight))
         del row.recent[:-REMEMBERED]
 
 
-def counted_as(turn: Turn, name: str) -> str:
+def row_name(turn: Turn, name: str) -> str:
     """Return the name of the row that a source has, or shares."""
     return OTHERS if turn.state.find(SourceRow, turn.scope, name) is None else name
 

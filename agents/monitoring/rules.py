@@ -21,14 +21,18 @@ import numpy as np
 from agents.monitoring import learned as learning
 from agents.monitoring.hindsight import price_of
 from agents.monitoring.rows import Evidence, Learned, Sight, Window
-from agents.training.commands import SAMPLE_SIZE_LEAST, shortfall
+from agents.training.commands import DIFFERING_LEAST, SAMPLE_SIZE_LEAST, shortfall
+from agents.training.turn import HISTORY_WINDOWS
 from schemas.alignment import OffPolicy
 from schemas.settings import Profile
 
-# By how much a challenger has to be cheaper in every window, in the declared costs: less is chance. Source: DESIGN section 7.
-SLACK = 4.0
-CAUTION = 2.5  # standard deviations of what was saved
+# Share of the price by which a challenger has to be cheaper in every window: less is chance. A share, so that it is the same evidence
+# in whatever unit costs are declared, and over however many scenarios.
+SLACK = 0.04
+CAUTION = 3.0  # standard deviations of what was saved
 STALE_WINDOWS, STALE_ERRORS, AGE_MAX = 8, 2.0, 20
+# Of either, where a model has come into force in the last windows that a challenger is fitted on: what has moved has not been learned yet.
+CAUTION_SHARE_AFTER = 0.5
 # A command is carried out in the window after its own, whose costs are then those of two models: the next whole one tells.
 COOLDOWN_WINDOWS = 2
 LEARNED_LEAST = 0.5  # probability that hindsight will want it
@@ -55,10 +59,11 @@ def by_challenger(evidence: Evidence, window: Window, sight: Sight, profile: Pro
 def added(evidence: Evidence, window: Window, sight: Sight, profile: Profile) -> tuple[Evidence, float, str]:
     """Add up what the challengers would have saved: s <- max(0, s + cost in force - cost of challenger - slack).
 
-    Its bound is the price, and CAUTION standard deviations of what was added up, so that chance does not pass. Or `staleness` of the
-    model in force passes the price, and STALE_ERRORS standard errors. The evidence is every window since the one after s was last
-    0. A scope's first model has neither price, slack nor caution: it is wanted as soon as it is better. A window in which
-    nothing was compared leaves s alone.
+    Slack is a share of the price. Its bound is the price, and CAUTION standard deviations of what was added up, so that chance does
+    not pass. Or `staleness` of the model in force passes the price, and STALE_ERRORS standard errors. For some windows after a
+    deployment half as many standard deviations and errors will do. The evidence is every window since the one after s was last 0. A
+    scope's first model has neither price nor caution: it is wanted as soon as it is better. A window in which nothing was compared
+    leaves s alone.
 
     Returns:
         The evidence; the larger of the two as a share of its bound, above 1 where it passes; what there is to say.
@@ -70,16 +75,22 @@ def added(evidence: Evidence, window: Window, sight: Sight, profile: Profile) ->
         said = "no challenger was compared in this window"
     else:
         since, variance = (since, variance) if statistic > 0 else (window.window, 0.0)
-        statistic = max(0.0, statistic + window.advantage - (0.0 if window.first else SLACK))
+        statistic = max(0.0, statistic + window.advantage - SLACK * price)
         variance += 0.0 if window.first else window.deviation**2
         said = f"challenger cheaper by {window.advantage:.4g} over {window.judged} judgements"
-    bound = max(price, CAUTION * sqrt(variance))
+    share = CAUTION_SHARE_AFTER if deployed_lately(window, sight) else 1.0
+    bound = max(price, share * CAUTION * sqrt(variance))
     strength, said = share_of(statistic, bound), f"{said}; s {statistic:.4g} of {bound:.4g}"
     if statistic > 0 and strength <= 1 and window.advantage is not None and not window.first:
-        cost, error = staleness([*sight.past, window])
-        strength = max(strength, share_of(cost, max(price, STALE_ERRORS * error)))
+        cost, error = staleness([*sight.past, window], SLACK * price)
+        strength = max(strength, share_of(cost, max(price, share * STALE_ERRORS * error)))
         said = f"{said}; models of its age have cost {cost:.4g} ± {error:.4g} more than challengers"
     return Evidence(statistic, since, variance), strength, said
+
+
+def deployed_lately(window: Window, sight: Sight) -> bool:
+    """Tell whether another model than a scope's initial one was in force in a window that a challenger may be fitted on."""
+    return any(past.in_force != window.in_force and not past.first for past in sight.past[-HISTORY_WINDOWS:])
 
 
 def share_of(value: float, bound: float) -> float:
@@ -89,7 +100,7 @@ def share_of(value: float, bound: float) -> float:
     return inf if value > 0 else 0.0
 
 
-def staleness(windows: Sequence[Window]) -> tuple[float, float]:
+def staleness(windows: Sequence[Window], slack: float) -> tuple[float, float]:
     """Return what a model of the age of the one in force has cost more than challengers over its life, and the standard error of it.
 
     In each of the last STALE_WINDOWS windows v, over the ages a up to that of the model in force:
@@ -101,6 +112,7 @@ def staleness(windows: Sequence[Window]) -> tuple[float, float]:
 
     Args:
         windows: up to now, oldest first.
+        slack: in the costs' unit.
     """
     fitted = [window.next for window in windows]
     if len(windows) <= STALE_WINDOWS or windows[-1].in_force not in fitted:
@@ -111,7 +123,7 @@ def staleness(windows: Sequence[Window]) -> tuple[float, float]:
         costs, challenger = windows[place].costs, windows[place].cost_challenger
         older = fitted[max(0, place - 1 - age) : place - 1]
         told.append(
-            0.0 if challenger is None else sum(costs[name] - challenger - SLACK for name in older if name is not None and name in costs)
+            0.0 if challenger is None else sum(costs[name] - challenger - slack for name in older if name is not None and name in costs)
         )
     return float(np.mean(told)), float(np.std(told, ddof=1) / sqrt(STALE_WINDOWS))
 
@@ -208,10 +220,15 @@ def weigh(evidence: Evidence, before: Window | None, window: Window, sight: Sigh
 
 
 def judgements_needed(evaluation: OffPolicy | None) -> int:
-    """Return how many judgements evidence of the same kind must hold for the trainer's effective sample size, 0 where it had that."""
-    if evaluation is None or evaluation.effective_sample_size >= SAMPLE_SIZE_LEAST:
+    """Return how many judgements evidence of the same kind must hold for the trainer to compare two models, 0 where it could."""
+    if evaluation is None or lack(evaluation) <= 1:
         return 0
-    return ceil(evaluation.judged * min(SAMPLE_SIZE_LEAST / max(evaluation.effective_sample_size, 1.0), SAMPLE_SIZE_LEAST))
+    return ceil(evaluation.judged * min(lack(evaluation), SAMPLE_SIZE_LEAST))
+
+
+def lack(evaluation: OffPolicy) -> float:
+    """Return how many times its judgements an evaluation would have needed: in effect, and of those on which the two act differently."""
+    return max(SAMPLE_SIZE_LEAST / max(evaluation.effective_sample_size, 1.0), DIFFERING_LEAST / max(evaluation.differing, 1))
 
 
 def settled(evaluation: OffPolicy | None, *, adopted: bool) -> bool:
@@ -222,4 +239,4 @@ def settled(evaluation: OffPolicy | None, *, adopted: bool) -> bool:
     """
     if adopted or evaluation is None:
         return adopted
-    return evaluation.effective_sample_size >= SAMPLE_SIZE_LEAST and shortfall(evaluation) is not None
+    return lack(evaluation) <= 1 and shortfall(evaluation) is not None

@@ -61,11 +61,14 @@ def carry_out(turn: Turn, command: RetrainingCommand) -> None:
 
 
 def offer(turn: Turn, command: RetrainingCommand) -> tuple[Candidate | None, OffPolicy | None]:
-    """Return the newest challenger that was cheaper itself, and what the evidence says of its line; without evidence the newest of all.
+    """Return the newest challenger of a line that was cheaper, and what the evidence says of the line; without evidence the newest of all.
 
     The line is, for each decision, the newest challenger that had been fitted before its target came: each has learned from all that
     the one before it had, and was compared on what it had not. So evidence adds up over windows although a challenger is fitted at the
-    end of each, and what is put in force has been compared itself, in a window of its own.
+    end of each. What is compared is the way of fitting; the newest fit, which has learned from the last window too, goes in force, as
+    in hindsight's schedule. Where the last that was compared itself was not cheaper, it is the newest that was.
+
+    Source: prequential evaluation, Dawid, J. R. Stat. Soc. A 147 (1984).
     """
     in_force = turn.row.in_force
     line = [model for model in turn.models if model.id == derived_name(turn.scope, "model", model.window) and model.id != in_force]
@@ -74,8 +77,9 @@ def offer(turn: Turn, command: RetrainingCommand) -> tuple[Candidate | None, Off
         return (line[-1] if line else None), None
     compared = {challenger.id: challenger for _, challenger in told}
     own = {name: evaluate(turn, [each for each in told if each[1].id == name]) for name in compared}
-    cheaper = [challenger for name, challenger in compared.items() if own[name].difference > 0]
-    return max(cheaper, key=lambda model: model.window, default=None), evaluate(turn, told)
+    last, *_ = by_age = sorted(compared.values(), key=lambda model: model.window, reverse=True)
+    cheaper = [challenger for challenger in by_age if own[challenger.id].difference > 0]
+    return line[-1] if last in cheaper else next(iter(cheaper), None), evaluate(turn, told)
 
 
 def judged(turn: Turn, command: RetrainingCommand) -> list[ExampleRow]:

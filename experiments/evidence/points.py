@@ -1,11 +1,10 @@
 """The points to be reached, as tables: what is run, and what of it is held against which bound."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from msgspec import Struct
-from msgspec.structs import replace
 
 from agents.scoring import Array
 from experiments.evidence.trials import LOSS_BOUNDS, PERIODS
@@ -38,7 +37,6 @@ class Point(Struct, frozen=True, kw_only=True):
         least: that it may be, or None.
         most: that it may be, or None; where both are, it is told and not held against anything.
         statistic: over seeds, of STATISTICS.
-        missed: why it is not reached, with the figure measured; empty where it is.
     """
 
     number: int
@@ -48,7 +46,6 @@ class Point(Struct, frozen=True, kw_only=True):
     least: float | None = None
     most: float | None = None
     statistic: str = "mean"
-    missed: str = ""
 
     @property
     def name(self) -> str:
@@ -89,12 +86,6 @@ LOOP = {
     "silence": (0.007, 0.985, 0.013),
     "sybils": (0.008, 0.985, 0.014),
     "sleepers": (0.008, 0.985, 0.014),
-}
-# Points that are not reached: what was measured, and why, where that is known.
-_SMALL_PRICE = "at a price of 20 a deployment pays after one window of a slow drift, which 300 judgements cannot tell from none"
-MISSED: dict[str, str] = {
-    "7. price 20, abrupt: cost over hindsight": f"measured 1.41 ± .02: {_SMALL_PRICE}",
-    "7. price 20, gradual: cost over hindsight": f"measured 1.81 ± .12: {_SMALL_PRICE}",
 }
 RECURRING = 0.08  # the least regret measured there of rules without memory of what was before
 PRICES = (20, 50, 100, 200)
@@ -252,11 +243,9 @@ def _beyond() -> list[Point]:
     return [*found, point(9, "recurring drift: regret", "recurring", "regret", most=RECURRING)]
 
 
-def _points() -> Iterator[Point]:
-    points = (*_score(), *_loop(), *_forgetting_and_budget(), *_quarantine(), *_monitors(), *_beyond())
-    for each in sorted(points, key=lambda each: each.number):
-        yield replace(each, missed=MISSED.get(each.name, ""))
-
-
-POINTS = tuple(_points())
-assert MISSED.keys() <= {each.name for each in POINTS}, "a reason for a point that there is not"
+POINTS = tuple(
+    sorted(
+        (*_score(), *_loop(), *_forgetting_and_budget(), *_quarantine(), *_monitors(), *_beyond()),
+        key=lambda each: each.number,
+    )
+)

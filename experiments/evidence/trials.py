@@ -22,7 +22,7 @@ from schemas.settings import Profile
 Numbers = dict[str, float]
 FOUND_WITHIN = 300  # answers
 COURSES = 10  # of one seed, simulated at once
-LOSS_BOUNDS, PERIODS = (0.10, 0.13, 0.16, 0.19, 0.22, 0.25), (4, 7, 10, 15, 20, 30)
+LOSS_BOUNDS, PERIODS = (0.06, 0.08, 0.10, 0.13, 0.16, 0.19, 0.22, 0.25), (2, 3, 4, 7, 10, 15, 20, 30)
 # Every good class at the least that the description of the clean world allows, within a spread of 5e-5.
 CLEAN = World(
     name="clean",

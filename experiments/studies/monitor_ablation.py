@@ -96,7 +96,7 @@ STUDY = Study(
 The stream of windows of `experiments/studies/monitors.py`: {WINDOWS} windows of {monitors.SCENARIOS:,} scenarios, {monitors.JUDGED} of them
 judged, four features; the direction that tells turns {monitors.TURNS} times by {monitors.TURN_DEGREES:.0f}° (*abrupt*), by
 {monitors.GRADUAL_DEGREES}° a window (*gradual*), or not (*none*). Monitors are the pipeline's own, with the constants of the profile but
-for what a name says: bound on the share overridden, period in windows. A command deploys the challenger that was compared, at a price of
+for what a name says: bound on the share overridden, period in windows. A command deploys the challenger that was fitted last, at a price of
 {PRICE:.0f}; there is no gate but the monitor, so a bad command deploys. Cost is excess cost in truth plus prices; hindsight's is the
 cheapest schedule by the true costs. *Pooled*: costs of the three worlds added up, over hindsight's. Not in the loop: offsets, budget and
 trust do not act here.

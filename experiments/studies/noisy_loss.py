@@ -32,7 +32,7 @@ MEASURES = (
 SETUP = f"""
 The stream of windows of `experiments/studies/monitors.py`: {WINDOWS} windows of {monitors.SCENARIOS:,} scenarios, {monitors.JUDGED} of them
 judged, four features, a turn by {monitors.TURN_DEGREES:.0f}° three times (*abrupt*) or none. Monitors are the pipeline's own; a command
-deploys the challenger that was compared, at a price of {PRICE:.0f}. Threshold (.3 on the share overridden, the paper's) and period
+deploys the challenger that was fitted last, at a price of {PRICE:.0f}. Threshold (.3 on the share overridden, the paper's) and period
 (every 10 windows) are the profile's and are not tuned. Hindsight and the ideal of F know the true costs. `never` has F = 1 without drift.
 """
 

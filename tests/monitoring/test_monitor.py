@@ -3,13 +3,14 @@
 from itertools import pairwise, product
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.monitoring.rows import HISTORY_WINDOWS, WAITING_MAX
 from agents.monitoring.rules import COOLDOWN_WINDOWS, MONITORS, SLACK
-from agents.training.commands import SAMPLE_SIZE_LEAST
+from agents.training.commands import DIFFERING_LEAST, SAMPLE_SIZE_LEAST
 from agents.training.turn import HISTORY_WINDOWS as EXAMPLE_WINDOWS
 from schemas.alignment import Alarm, ChallengerWindow, Fidelity, MonitorDecision, OffPolicy, RetrainingCommand
 from schemas.events import INITIAL
@@ -33,6 +34,7 @@ from tests.monitoring.streams import (
 )
 
 PRICE = SETTINGS.profile.retraining_price
+WINDOW_SLACK = SLACK * PRICE
 LOSS = settings_with(monitor="threshold")
 
 
@@ -49,7 +51,7 @@ def test_the_statistic_is_a_cusum_until_it_passes_the_price(advantages: list[int
     statistic, since = 0.0, 0
     for decision, advantage in zip(decisions(folded), advantages, strict=True):
         since = since if statistic > 0 else decision.window
-        statistic = max(0.0, statistic + advantage - SLACK)
+        statistic = max(0.0, statistic + advantage - WINDOW_SLACK)
         assert (decision.statistic, decision.price, decision.advantage) == (statistic, PRICE, advantage)
         assert (decision.action == "retrain") == (statistic > PRICE) == (decision.command is not None)
         if statistic > PRICE:
@@ -93,7 +95,7 @@ def test_only_the_first_model_is_free() -> None:
 def test_nothing_compared_leaves_the_evidence_alone() -> None:
     """A window without a challenger moves s neither up nor down, and says so."""
     folded = Folded().run([challenger(0, 115), challenger(1, 500, None), challenger(2, 115)])
-    assert [decision.statistic for decision in decisions(folded)] == [11.0, 11.0, 22.0]
+    assert [decision.statistic for decision in decisions(folded)] == pytest.approx([15 - WINDOW_SLACK] * 2 + [30 - 2 * WINDOW_SLACK])
     assert "no challenger" in decisions(folded)[1].reason
     assert folded.events("retraining-command")[0].evidence_from == 0
 
@@ -121,11 +123,14 @@ def test_cooldown_then_answer() -> None:
 )
 def test_what_a_result_makes_of_the_evidence(evaluation: OffPolicy | None, adopted: bool, again: int | None) -> None:  # noqa: FBT001 - cases
     """Evidence that could not be weighed stands and is tried again; evidence that was answered starts anew."""
-    log = [challenger(0, 130), challenger(1, 106), result(0, evaluation, adopted=adopted), *(challenger(window, 106) for window in (2, 3))]
+    saved = (30, 6, 6, 6)
+    first, second, *others = [challenger(window, 100 + each) for window, each in enumerate(saved)]
+    log = [first, second, result(0, evaluation, adopted=adopted), *others]
     folded = Folded().run(log)
     assert folded.commanded() == [0, *([again] if again else [])]
-    # 26 at the command, then 2 a window; anew, the window that had passed before the result came counts.
-    assert [decision.statistic for decision in decisions(folded)] == [26.0, 28.0, *((30.0, 32.0) if again else (4.0, 6.0))]
+    # Anew, the window that had passed before the result came counts.
+    added = np.cumsum(np.array(saved) - WINDOW_SLACK)
+    assert [decision.statistic for decision in decisions(folded)] == pytest.approx([*added[:2], *(added[2:] - (0 if again else added[0]))])
     if again:
         assert folded.events("retraining-command")[1].evidence_from == 0
 
@@ -137,6 +142,28 @@ def test_too_little_evidence_is_waited_for() -> None:
     folded = Folded().run(log)
     assert folded.commanded() == [0, 3]  # 120 a window, 400 needed
     assert "holds 240 of 400 judgements" in decisions(folded)[1].reason
+
+
+def test_too_few_that_differ_are_waited_for() -> None:
+    """Where the two models differed on too few judgements to be compared, the evidence stands, and more of the same is awaited."""
+    evaluation = msgspec.structs.replace(NO_BETTER, judged=200, differing=DIFFERING_LEAST - 5)
+    log = [challenger(0, 130), result(0, evaluation), *(challenger(window, 104) for window in range(1, 6))]
+    folded = Folded().run(log)
+    assert folded.commanded() == [0, 2]  # 120 a window, 267 needed
+    assert folded.events("retraining-command")[1].evidence_from == 0
+
+
+@given(st.lists(st.integers(-30, 30), min_size=1, max_size=30), st.sampled_from((0.125, 8.0, 1024.0)))
+def test_costs_have_no_unit(advantages: list[int], scale: float) -> None:
+    """Costs and price in another unit command the same retrainings, on the same evidence."""
+    of = [
+        Folded(settings_with(retraining_price=unit * PRICE)).run(
+            [challenger(window, unit * (100.0 + each), unit * 100.0) for window, each in enumerate(advantages)]
+        )
+        for unit in (1.0, scale)
+    ]
+    one, other = ([(each.window, each.evidence_from) for each in folded.events("retraining-command")] for folded in of)
+    assert one == other
 
 
 def test_what_the_trainer_has_forgotten_is_not_waited_with() -> None:
@@ -170,7 +197,9 @@ def test_another_model_in_force_starts_anew() -> None:
     """A rollback that the monitor did not command empties the evidence; the window in which it came, of two models, is not counted."""
     log = [challenger(0, 120), challenger(1, 500, model="m9"), challenger(2, 120, model="m9"), challenger(3, 109, model="m9")]
     folded = Folded().run(log)
-    assert [decision.statistic for decision in decisions(folded)] == [16.0, 0.0, 16.0, 21.0]
+    assert [decision.statistic for decision in decisions(folded)] == pytest.approx(
+        [20 - WINDOW_SLACK, 0, 20 - WINDOW_SLACK, 29 - 2 * WINDOW_SLACK]
+    )
     assert folded.events("retraining-command")[0].evidence_from == 2
     assert "m9 has come into force" in decisions(folded)[1].reason
 
@@ -193,11 +222,11 @@ def test_what_comes_twice_changes_nothing(name: str) -> None:
 
 def test_a_command_that_a_person_gave_is_not_ours() -> None:
     """The result of a command that the monitor did not give moves neither evidence nor cooldown."""
-    log = [challenger(0, 115), challenger(1, 115), challenger(2, 105)]
+    log = [challenger(0, 110), challenger(1, 110), challenger(2, 105)]
     with_stranger = [log[0], result(0, NO_BETTER, command="asked"), *log[1:]]
     plain, other = Folded().run(log), Folded().run(with_stranger)
     assert plain.rows == other.rows
-    assert [decision.statistic for decision in decisions(other)] == [11.0, 22.0, 23.0]
+    assert [decision.statistic for decision in decisions(other)] == pytest.approx(np.cumsum([10, 10, 5]) - np.arange(1, 4) * WINDOW_SLACK)
 
 
 def test_the_papers_rule() -> None:

@@ -1,11 +1,14 @@
 """The monitors as plain functions: each commands when it says it does, and the default is worth it where the truth is known."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from agents.monitoring import hindsight, learned, rules
 from agents.monitoring.rows import Evidence, Learned, Sight, Window
-from experiments.studies.monitors import trial
+from experiments.studies.monitors import Drifts, trial
 from schemas.settings import Profile
 from tests.deciding.logs import settings_with
 from tests.monitoring.streams import Folded, at, challenger
@@ -36,6 +39,17 @@ def test_noise_is_not_evidence() -> None:
     for deviation, found in ((0.0, [1]), (30.0, [])):
         told = [window(0, 0.0, deviation=deviation), window(1, 30.0, deviation=deviation)]
         assert passes(profile, told, [Sight()] * 2) == found
+
+
+def test_after_a_deployment_less_is_asked() -> None:
+    """Evidence that is too little in peace is enough while another model was in force lately, unless that was the initial one."""
+    profile, now = settings_with().profile, window(20, 30.0, deviation=12.0, in_force="m11")
+    for before, ago, found in (("m11", 3, False), ("m2", 3, True), ("m2", 8, True), ("m2", 9, False)):
+        past = [window(number, 0.0, in_force=before if number == 20 - ago else "m11") for number in range(10, 20)]
+        assert rules.weigh(Evidence(), past[-1], now, Sight(past=past), profile, Learned()).passes == found
+    first = [window(number, 0.0, in_force="m2") for number in range(10, 20)]
+    assert rules.added(Evidence(), now, Sight(past=first), profile)[1] > 1
+    assert rules.added(Evidence(), now, Sight(past=[replace(each, first=True) for each in first]), profile)[1] < 1
 
 
 def test_periodic_counts_from_the_last_command() -> None:
@@ -81,17 +95,19 @@ def test_delay_waits_for_what_has_not_come() -> None:
     assert hindsight.delay((4,), (2,), 9) == 5
 
 
-@pytest.mark.parametrize("price", [50.0, 100.0, 200.0])
+@pytest.mark.parametrize("price", [20.0, 50.0, 100.0, 200.0])
 def test_the_default_is_worth_it(price: float) -> None:
-    """Simulated: near the best schedule in hindsight under drift, no dearer than one price without; never, always and threshold are not."""
+    """Simulated: near the best schedule in hindsight under drift, no dearer than one price without; pooled, cheaper than its rivals."""
     profile = settings_with().profile
 
     def mean(measure: str, drift: str, monitor: str, **sets: float) -> float:
         return float(np.mean([trial(seed, profile, drift=drift, monitor=monitor, price=price, **sets)[measure] for seed in SEEDS]))  # type: ignore[arg-type]  # a drift
 
     assert mean("over_hindsight", "abrupt", "challenger") <= 1.35
-    assert mean("over_hindsight", "gradual", "challenger") <= 1.5
+    assert mean("over_hindsight", "gradual", "challenger") <= 1.45
     assert mean("prices_above_never", "none", "challenger") <= 1
-    for monitor, sets in (("never", {}), ("always", {}), ("threshold", {"loss_bound": 0.16})):
-        drifts = ("abrupt", "gradual")
-        assert max(mean("over_hindsight", drift, monitor, **sets) for drift in drifts) > 1.5 or price < 100
+    pooled = {
+        name: sum(mean("cost", drift, name, **sets) for drift in get_args(Drifts))
+        for name, sets in (("challenger", {}), ("never", {}), ("always", {}), ("threshold", {"loss_bound": 0.16}))
+    }
+    assert min(pooled, key=pooled.__getitem__) == "challenger"

@@ -187,15 +187,16 @@ def test_a_candidate_learns_as_the_decider(told: list[tuple[bool, float, float, 
     assert list(folded) == pytest.approx(ruled, rel=1e-9, abs=1e-9)
 
 
-def test_what_is_adopted_was_cheaper_in_a_window_of_its_own() -> None:
-    """Where the newest challenger of a good line is upside down, the newest that was itself cheaper than the model in force is offered."""
-    line = [Candidate(derived_name(SCOPE, "model", window), window, 0.0, {}) for window in range(6)]
+@pytest.mark.parametrize("upside_down", [4, 5])
+def test_the_newest_fit_of_a_good_line_is_offered(upside_down: int) -> None:
+    """The newest fit is offered, unless the last that was compared was upside down: then the newest that was cheaper itself."""
+    line = [Candidate(derived_name(SCOPE, "model", window), window, 0.0, {}) for window in range(7)]
     examples = []
     for window in range(1, 7):
         for number in range(60):
             unwanted = float(number % 2)
             right = 0.1 if unwanted else 0.9
-            confidences = {"initial": 0.9} | {model.id: 1 - right if model.window == 5 else right for model in line[:window]}
+            confidences = {"initial": 0.9} | {model.id: 1 - right if model.window == upside_down else right for model in line[:window]}
             examples.append(
                 ExampleRow(
                     scenario_class="c",
@@ -218,7 +219,7 @@ def test_what_is_adopted_was_cheaper_in_a_window_of_its_own() -> None:
     )
     offered, evaluation = commands.offer(turn, command("c", (1, 6), 0))  # type: ignore[arg-type]  # what it asks of a turn
     assert evaluation is not None
-    assert offered == line[4]
+    assert offered == (line[4] if upside_down == 5 else line[6])
     assert commands.refusal(turn, offered, evaluation) is None  # type: ignore[arg-type]  # the same
     for example in examples:
         example.confidences |= {model.id: 0.9 for model in line}

@@ -203,13 +203,13 @@ def test_a_later_outcome_is_learned_from_once() -> None:
     assert thrice.rows == both.rows
 
 
-def test_what_is_adopted_is_what_was_compared() -> None:
-    """The model of an adopted result had costs in a window before the command: it was judged on what came after it was fitted."""
+def test_what_is_adopted_is_the_newest_fit() -> None:
+    """The model of an adopted result is the one fitted at the end of the window of the command, as in hindsight's schedules."""
     folded = Folded().run(with_commands(1), cuts=set())
     results = [result for result in folded.events("retraining-result") if result.status == "adopted"]
     assert results
-    for result in results:
-        assert any(result.model.id in window.costs for window in folded.events("alignment") if window.window < result.window)
+    fitted = {window.window: window.next for window in folded.events("alignment")}
+    assert [result.model.id for result in results] == [fitted[result.window - 1] for result in results]
 
 
 def test_evidence_is_about_the_model_in_force() -> None:
