@@ -97,7 +97,9 @@ Here: *peace* and *a liar of 40 %* (one account that inverts what it thinks and 
 with {SCENARIOS["peace"]:,} scenarios; *abrupt drift* is world `abrupt` with features that move the logit by a vector of length 2,
 {SCENARIOS["drift"]:,} scenarios. Windows of {WINDOW}. `paper` is the file `deploy/profiles/paper.yaml`; each other row is the default
 with one choice of it replaced. Forgetting and outcomes are no fields of a profile and are not taken away here; a pull of silence
-exists with the paper's score only, so its row replaces both.
+exists with the paper's score only, so its row replaces both. The runs are short: what monitors, budget and class means buy is seen in
+worlds of their own ([monitor-ablation](monitor-ablation.md), [budget](budget.md), [evidence](evidence.md), points 7 and 9), and what
+`thompson` costs where no outcomes come in [exploration](exploration.md).
 """,
     conditions=CONDITIONS,
     trial=trial,
