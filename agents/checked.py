@@ -33,18 +33,23 @@ class Range(NamedTuple):
 SHARE = Range(0.0, 1.0)
 COUNT = Range(0.0, MEASUREMENT_MAX)
 POSITIVE = Range(0.0, MEASUREMENT_MAX, above=True)
-NUMBERS = (int, float, np.ndarray)
+NUMBERS = (int, float, np.number, np.ndarray)
 ANY = Range(-MEASUREMENT_MAX, MEASUREMENT_MAX)
 
-# What a number may be, by the name of the parameter or field that takes it: a name means the same in every rule. Others: ANY.
+# What a number may be, by the name of the parameter or field that takes it; with the rule's or type's before it, only there. Others: ANY.
 RANGES: dict[str, Range] = {
     **dict.fromkeys(("liked", "wanted", "alpha", "beta", "kappa", "target", "eta", "confidence", "threshold", "prior_mean"), SHARE),
     **dict.fromkeys(("misalignment", "estimates", "paper_loss", "rate", "error", "predicted", "trust", "draw"), SHARE),
+    **dict.fromkeys(("surfaced_share", "withheld_share", "silence_target", "miscoverage"), SHARE),
     **dict.fromkeys(("before", "weight", "weight_so_far", "weighted", "rising", "falling", "statistic"), COUNT),
     **dict.fromkeys(
         ("answers", "overrides", "misaligned", "aligned", "judged", "cost_in_force", "cost_challenger", "loss", "width", "since"),
         COUNT,
     ),
+    **dict.fromkeys(("k", "m", "price", "events", "trials", "surfaced", "answered", "scenarios", "trusted", "erring", "amount"), COUNT),
+    **dict.fromkeys(("override", "like", "neutral", "skipped"), COUNT),
+    **dict.fromkeys(("Coins.wanted", "Coins.likes", "Coins.unwanted"), COUNT),
+    **dict.fromkeys(("arm_probabilities.overrides", "thompson.overrides"), POSITIVE),
     **dict.fromkeys(("prior_weight", "information", "draw_information", "likes", "team_answers", "teams"), POSITIVE),
     **dict.fromkeys(("class_answers", "source_answers"), POSITIVE),
 }
@@ -67,15 +72,16 @@ def checked(rule: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-def look(rule: str, name: str, value: Any) -> None:  # noqa: ANN401  # whatever a rule takes
-    """Look at one argument of a rule, and into it.
+def look(rule: str, name: str, value: Any, holder: str = "") -> None:  # noqa: ANN401  # whatever a rule takes
+    """Look at one argument of a rule, and into it; `holder` is the type that has it as a field.
 
     Raises:
         DomainError: a number outside its range.
     """
     if isinstance(value, NUMBERS):
-        hold(rule, name, value)
+        hold(rule, name, value, RANGES.get(f"{holder or rule}.{name}") or RANGES.get(name, ANY))
         return
+    holder = type(value).__name__
     if isinstance(value, Struct):
         try:
             msgspec.convert(msgspec.to_builtins(value), type(value))
@@ -86,19 +92,19 @@ def look(rule: str, name: str, value: Any) -> None:  # noqa: ANN401  # whatever 
         value = value._asdict()
     if isinstance(value, Mapping):
         for inner, each in value.items():
-            look(rule, inner, each)
+            look(rule, inner, each, holder)
     elif isinstance(value, list | tuple):
         for each in value:
             look(rule, name, each)
 
 
-def hold(rule: str, name: str, value: float | np.ndarray[Any, np.dtype[np.float64]]) -> None:
+def hold(rule: str, name: str, value: float | np.number[Any] | np.ndarray[Any, Any], allowed: Range) -> None:
     """Hold numbers against their range.
 
     Raises:
         DomainError: one is outside it.
     """
-    low, high, above = RANGES.get(name, ANY)
+    low, high, above = allowed
     # NaN compares false, and so is refused with the rest.
     within = ((value > low) if above else (value >= low)) & (value <= high)
     if not (within if isinstance(within, bool) else within.all()):
