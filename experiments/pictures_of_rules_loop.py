@@ -36,7 +36,8 @@ def draw_trainer() -> tuple[Figure, str]:
     late = [window for window in run.windows if window.window >= TURN]
     cost, never = (float(np.mean(each)) / WINDOW for each in zip(*((w.cost_in_force, w.costs["initial"]) for w in late), strict=True))
     return figure, (
-        f"In this one simulated run {len(run.results)} commands were carried out and {adopted} challengers adopted. After the turn the models"
+        f"In this one simulated run"
+        f" {len(run.results)} commands were carried out and {adopted} challengers adopted. After the turn the models"
         f" in force cost {cost:.2f} per scenario, the first model would have cost {never:.2f}. Over the {adopted} deployments, offsets"
         f" that are folded again cost {means[0]:.2f} afterwards, kept ones {means[1]:.2f}, reset ones {means[2]:.2f}."
     )
@@ -104,8 +105,8 @@ def draw_monitor() -> tuple[Figure, str]:
     costs.xaxis.set_major_formatter("{x:,.0f}")
     costs.grid(visible=False, axis="y")
     return figure, (
-        f"In this simulated run the monitor commanded {len(told.commanded)} times, {len(told.deployed)} were adopted; hindsight would have deployed"
-        f" {len(told.ideal)} times. F = {told.fidelity:.2f}; losses and prices {told.cost:,.0f}, of the cheapest schedule"
+        f"In this simulated run the monitor commanded {len(told.commanded)} times, {len(told.deployed)} were adopted; hindsight would have"
+        f" deployed {len(told.ideal)} times. F = {told.fidelity:.2f}; losses and prices {told.cost:,.0f}, of the cheapest schedule"
         f" {told.cost_best:,.0f}, without any retraining {first:,.0f}."
     )
 

@@ -53,7 +53,8 @@ def draw_trust() -> tuple[Figure, str]:
             name_ends(axes, ends, 1.55)
     silenced = int(np.argmax(reached[LIAR, 0.0] < SHUT_OUT))
     return figure, (
-        f"Simulated: everyone on the roster begins at w = 1. A liar's weight is under {SHUT_OUT:.2f} after {silenced} answers. One who likes"
+        "Simulated: everyone on the roster begins at w = 1."
+        f" A liar's weight is under {SHUT_OUT:.2f} after {silenced} answers. One who likes"
         f" everything is at {reached[STAMP, 0.0][-1]:.2f} after {HEARD} answers without outcomes and at {reached[STAMP, 0.1][-1]:.2f} with"
         " outcomes on a tenth."
     )
