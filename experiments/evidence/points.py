@@ -237,7 +237,7 @@ def _beyond() -> list[Point]:
                     words=f"{world}: {measure} that class means of features save",
                     conditions=names,
                     of=_saved(names, measure),
-                    least=0.0,
+                    least=0.0 if measure == "excess" else None,
                 )
             )
     return [*found, point(9, "recurring drift: regret", "recurring", "regret", most=RECURRING)]

@@ -138,8 +138,8 @@ def words(results: Results) -> list[str]:
         (
             f"Trust calibration: from {LEARNED} answers on J errs by {settled('careful'):.2f} for careful operators,"
             f" {settled('erring'):.2f} for those who err in 30 %, {settled('liar'):.2f} for liars and {settled('stamper'):.2f} for who"
-            " likes everything (outcomes on 10 %): enough to tell liars from the others, since full trust needs a J of .6 and none is given"
-            " at .02, not enough for those who like everything."
+            " likes everything (outcomes on 10 %): enough to tell liars from the others, since a source has full weight"
+            " from a J of .6 on and moves no score up to .02, not enough for those who like everything."
         ),
         (
             f"What is not learned is β: of careful operators α errs by {of(trusting, 'alpha_careful'):.2f}, β by"
