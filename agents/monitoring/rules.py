@@ -27,11 +27,11 @@ from schemas.alignment import OffPolicy
 from schemas.settings import Profile
 
 # Share of the price by which a challenger has to be cheaper in every window: less is chance. A share, so that it is the same evidence
-# in whatever unit costs are declared, and over however many scenarios.
+# in whatever unit costs are declared.
 SLACK = 0.04
 CAUTION = 3.0  # standard deviations of what was saved
 STALE_WINDOWS, STALE_ERRORS, AGE_MAX = 8, 2.0, 20
-# Of either, where a model has come into force in the last windows that a challenger is fitted on: what has moved has not been learned yet.
+# Of CAUTION and STALE_ERRORS while another model was in force lately: what has moved since is not all of what challengers are fitted on.
 CAUTION_SHARE_AFTER = 0.5
 # A command is carried out in the window after its own, whose costs are then those of two models: the next whole one tells.
 COOLDOWN_WINDOWS = 2
@@ -59,11 +59,11 @@ def by_challenger(evidence: Evidence, window: Window, sight: Sight, profile: Pro
 def added(evidence: Evidence, window: Window, sight: Sight, profile: Profile) -> tuple[Evidence, float, str]:
     """Add up what the challengers would have saved: s <- max(0, s + cost in force - cost of challenger - slack).
 
-    Slack is a share of the price. Its bound is the price, and CAUTION standard deviations of what was added up, so that chance does
-    not pass. Or `staleness` of the model in force passes the price, and STALE_ERRORS standard errors. For some windows after a
-    deployment half as many standard deviations and errors will do. The evidence is every window since the one after s was last 0. A
-    scope's first model has neither price nor caution: it is wanted as soon as it is better. A window in which nothing was compared
-    leaves s alone.
+    Slack is a share of the price. The bound of s is the price, and CAUTION standard deviations of what was added up, so that chance
+    does not pass. Or `staleness` of the model in force passes the price, and STALE_ERRORS standard errors. Half as many of either do
+    where the model in force is new, see `changed_lately`. The evidence is every window since the one after s was last 0. A scope's
+    first model has neither price nor caution: it is wanted as soon as it is better. A window in which nothing was compared leaves s
+    alone.
 
     Returns:
         The evidence; the larger of the two as a share of its bound, above 1 where it passes; what there is to say.
@@ -78,7 +78,7 @@ def added(evidence: Evidence, window: Window, sight: Sight, profile: Profile) ->
         statistic = max(0.0, statistic + window.advantage - SLACK * price)
         variance += 0.0 if window.first else window.deviation**2
         said = f"challenger cheaper by {window.advantage:.4g} over {window.judged} judgements"
-    share = CAUTION_SHARE_AFTER if deployed_lately(window, sight) else 1.0
+    share = CAUTION_SHARE_AFTER if changed_lately(window, sight) else 1.0
     bound = max(price, share * CAUTION * sqrt(variance))
     strength, said = share_of(statistic, bound), f"{said}; s {statistic:.4g} of {bound:.4g}"
     if statistic > 0 and strength <= 1 and window.advantage is not None and not window.first:
@@ -88,9 +88,10 @@ def added(evidence: Evidence, window: Window, sight: Sight, profile: Profile) ->
     return Evidence(statistic, since, variance), strength, said
 
 
-def deployed_lately(window: Window, sight: Sight) -> bool:
-    """Tell whether another model than a scope's initial one was in force in a window that a challenger may be fitted on."""
-    return any(past.in_force != window.in_force and not past.first for past in sight.past[-HISTORY_WINDOWS:])
+def changed_lately(window: Window, sight: Sight) -> bool:
+    """Tell whether another model than the one in force was so in a window that is fitted on, a scope's first aside; however it came."""
+    recent = [past for past in sight.past[-HISTORY_WINDOWS:] if past.window >= window.window - HISTORY_WINDOWS]
+    return any(past.in_force != window.in_force and not past.first for past in recent)
 
 
 def share_of(value: float, bound: float) -> float:
@@ -223,7 +224,7 @@ def judgements_needed(evaluation: OffPolicy | None) -> int:
     """Return how many judgements evidence of the same kind must hold for the trainer to compare two models, 0 where it could."""
     if evaluation is None or lack(evaluation) <= 1:
         return 0
-    return ceil(evaluation.judged * min(lack(evaluation), SAMPLE_SIZE_LEAST))
+    return ceil(evaluation.judged * lack(evaluation))
 
 
 def lack(evaluation: OffPolicy) -> float:

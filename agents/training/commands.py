@@ -18,14 +18,14 @@ COMMANDS_MAX = 256  # that are known again
 
 
 def carry_out(turn: Turn, command: RetrainingCommand) -> None:
-    """Hold a challenger against the model in force, and publish it if it is better; a command known already does nothing."""
+    """Hold a line of challengers against the model in force, and publish its newest if it is better; a known command does nothing."""
     known = turn.state.get(CommandsRow, turn.scope)
     if command.id in known.names:
         return
     known.names = [*known.names, command.id][-COMMANDS_MAX:]
     why_not = barred(turn)
     challenger, evaluation = (None, None) if why_not else offer(turn, command)
-    why_not = why_not or refusal(turn, challenger, evaluation)
+    why_not = why_not or refusal(challenger, evaluation)
     model = None
     if challenger is not None:
         numbers = {name: float(getattr(evaluation, name)) for name in OffPolicy.__struct_fields__} if evaluation else {}
@@ -61,25 +61,26 @@ def carry_out(turn: Turn, command: RetrainingCommand) -> None:
 
 
 def offer(turn: Turn, command: RetrainingCommand) -> tuple[Candidate | None, OffPolicy | None]:
-    """Return the newest challenger of a line that was cheaper, and what the evidence says of the line; without evidence the newest of all.
+    """Return what would go in force of a command's line of challengers, and what the evidence says of the line.
 
     The line is, for each decision, the newest challenger that had been fitted before its target came: each has learned from all that
     the one before it had, and was compared on what it had not. So evidence adds up over windows although a challenger is fitted at the
-    end of each. What is compared is the way of fitting; the newest fit, which has learned from the last window too, goes in force, as
-    in hindsight's schedule. Where the last that was compared itself was not cheaper, it is the newest that was.
+    end of each. What is compared is the way of fitting: offered is the newest fit that the command can have known, which has learned
+    from the last window of the evidence too, as in hindsight's schedule. Where the last that was compared was not cheaper itself, it
+    is the newest that was; without evidence it is the newest fit, and None where there is none.
 
     Source: prequential evaluation, Dawid, J. R. Stat. Soc. A 147 (1984).
     """
     in_force = turn.row.in_force
-    line = [model for model in turn.models if model.id == derived_name(turn.scope, "model", model.window) and model.id != in_force]
+    fitted = [model for model in turn.models if model.id == derived_name(turn.scope, "model", model.window)]
+    line = [model for model in fitted if model.window <= command.evidence_to and model.id != in_force]
     told = [(example, challenger) for example in judged(turn, command) if (challenger := newest_of(line, example, in_force)) is not None]
     if not told:
         return (line[-1] if line else None), None
-    compared = {challenger.id: challenger for _, challenger in told}
-    own = {name: evaluate(turn, [each for each in told if each[1].id == name]) for name in compared}
-    last, *_ = by_age = sorted(compared.values(), key=lambda model: model.window, reverse=True)
-    cheaper = [challenger for challenger in by_age if own[challenger.id].difference > 0]
-    return line[-1] if last in cheaper else next(iter(cheaper), None), evaluate(turn, told)
+    compared = sorted({challenger.id: challenger for _, challenger in told}.values(), key=lambda model: model.window, reverse=True)
+    own = ((challenger, evaluate(turn, [each for each in told if each[1] is challenger])) for challenger in compared)
+    cheaper = next((challenger for challenger, found in own if found.difference > 0), None)
+    return line[-1] if cheaper is compared[0] else cheaper, evaluate(turn, told)
 
 
 def judged(turn: Turn, command: RetrainingCommand) -> list[ExampleRow]:
@@ -115,6 +116,8 @@ def evaluate(turn: Turn, told: list[tuple[ExampleRow, Candidate]]) -> OffPolicy:
 
 def barred(turn: Turn) -> str | None:
     """Say why no challenger can be put in force, whatever it is, or None."""
+    if turn.row.adopted is not None:
+        return f"{turn.row.adopted} has been adopted already and is on its way"
     if turn.settings.profile.score != "logit":
         return f"the score `{turn.settings.profile.score}` uses no model"
     if not turn.settings.learns(turn.scope) or turn.frozen():
@@ -122,14 +125,12 @@ def barred(turn: Turn) -> str | None:
     return None
 
 
-def refusal(turn: Turn, challenger: Candidate | None, evaluation: OffPolicy | None) -> str | None:
+def refusal(challenger: Candidate | None, evaluation: OffPolicy | None) -> str | None:
     """Say why a challenger is not put in force, or None."""
     if challenger is None and evaluation is not None:
         return shortfall(evaluation) or "none of the challengers was cheaper in its own window"
     if challenger is None:
         return "no challenger has been fitted beside the model in force: too few judgements, or all of them say the same"
-    if challenger.id == turn.row.adopted:
-        return f"{challenger.id} has been adopted already and is on its way"
     return shortfall(evaluation)
 
 

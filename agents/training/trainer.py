@@ -2,7 +2,8 @@
 
 When a judgement tells of a later window than the last one did, the window before has ended: what the model in force and each
 candidate of the last 50 windows cost on judgements that none of them had seen is published, and the next challenger is fitted
-on the last 8 windows. A command makes it compare the two off-policy, and publish the challenger only if it is better.
+on the last 8 windows. A command makes it compare a line of challengers with the model in force, off-policy, and publish the newest fit
+only if the line is better.
 Whatever comes on the model topic, its own models included, is the model in force from there on.
 """
 

@@ -7,8 +7,8 @@ import numpy as np
 from msgspec import Struct
 
 from agents.scoring import Array
-from experiments.evidence.trials import LOSS_BOUNDS, PERIODS
 from experiments.studies.convergence import CHECKED
+from experiments.studies.monitors import LOSS_BOUNDS, PERIODS
 
 Found = Mapping[str, Mapping[str, Array]]  # of a condition, of a measure: a number for each seed
 STATISTICS: dict[str, Callable[[Array], float]] = {

@@ -1,7 +1,7 @@
 """One seed of each kind of run that a point is held against: plain keywords in, plain numbers out."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from msgspec import Struct
@@ -22,7 +22,6 @@ from schemas.settings import Profile
 Numbers = dict[str, float]
 FOUND_WITHIN = 300  # answers
 COURSES = 10  # of one seed, simulated at once
-LOSS_BOUNDS, PERIODS = (0.06, 0.08, 0.10, 0.13, 0.16, 0.19, 0.22, 0.25), (2, 3, 4, 7, 10, 15, 20, 30)
 # Every good class at the least that the description of the clean world allows, within a spread of 5e-5.
 CLEAN = World(
     name="clean",
@@ -118,12 +117,11 @@ def monitored(seed: int, *, price: float) -> Numbers:
     """
     profile = Profile(name="default")
     rivals: dict[str, dict[str, Any]] = {"challenger": {"monitor": "challenger"}}
-    rivals |= {f"threshold_{bound:g}": {"monitor": "threshold", "loss_bound": bound} for bound in LOSS_BOUNDS}
-    rivals |= {f"periodic_{period}": {"monitor": "periodic", "retraining_period_windows": period} for period in PERIODS}
+    rivals |= {f"threshold_{bound:g}": {"monitor": "threshold", "loss_bound": bound} for bound in monitors.LOSS_BOUNDS}
+    rivals |= {f"periodic_{period}": {"monitor": "periodic", "retraining_period_windows": period} for period in monitors.PERIODS}
     found: Numbers = {}
     for name, sets in rivals.items():
-        ran = {drift: monitors.trial(seed, profile, drift=drift, price=price, **sets) for drift in get_args(monitors.Drifts)}
-        found[f"pooled_{name}"] = sum(each["cost"] for each in ran.values()) / sum(each["cost_best"] for each in ran.values())
+        ran, found[f"pooled_{name}"] = monitors.over_all(seed, profile, price=price, **sets)
         if name == "challenger":
             found |= {f"over_{drift}": ran[drift]["over_hindsight"] for drift in ("abrupt", "gradual")}
             found["prices_none"] = round(ran["none"]["prices_above_never"], 9)  # a difference of equal sums may be 1e-16

@@ -5,6 +5,7 @@ a challenger is fitted on the judgements of the last eight, by ridge logistic as
 what trainer and monitor see of it comes from the window's few judged scenarios. Costs are *excess* costs: those above the best policy's.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -27,10 +28,11 @@ TURN_DEGREES, TURNS = 80.0, 3  # abrupt: by so much, so often
 GRADUAL_DEGREES = 2.5  # a window
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(64)
 NEWTON_STEPS = 8
-# What `python -m experiments.studies.monitors` prints: of each price, the bound on the loss and the period that cost least, pooled over
-# the three drifts, on seeds 100 to 105, on a grid.
-TUNED = {20.0: (0.08, 2), 50.0: (0.10, 4), 100.0: (0.13, 5), 200.0: (0.13, 7)}
-SHOWN = 24  # seeds
+# What rivals are tuned on, by what they cost pooled over all drifts.
+LOSS_BOUNDS, PERIODS = (0.06, 0.08, 0.10, 0.13, 0.16, 0.19, 0.22, 0.25), (2, 3, 4, 7, 10, 15, 20, 30)
+TUNING_SEEDS = range(100, 106)
+# What `python -m experiments.studies.monitors` prints.
+PRICES, SHOWN = (20.0, 50.0, 100.0, 200.0), range(24)
 SHOWN_MONITORS = ("challenger", "learned", "threshold", "periodic", "random", "always", "never")
 
 
@@ -229,29 +231,43 @@ def sight_of(seed: int, stream: World, number: int, in_force: int, last: int) ->
     return Sight(loss, before, 0.1, float(stream.overridden[number, in_force]), since=number - last, draw=draw)
 
 
-def row(price: float, drift: Drifts) -> str:
-    """Return a row of the table in Markdown."""
-    bound, period = TUNED[price]
-    sets: dict[str, dict[str, Any]] = {"threshold": {"loss_bound": bound}}
-    sets |= {name: {"retraining_period_windows": period} for name in ("periodic", "random")}
-    measure, profile = "prices_above_never" if drift == "none" else "over_hindsight", Profile(name="default")
+def over_all(seed: int, profile: Profile, *, price: float, **sets: Any) -> tuple[dict[str, dict[str, float]], float]:  # noqa: ANN401  # of `trial`
+    """Run a monitor over one stream of each drift; return each trial, and the cost over hindsight's, both summed over the three."""
+    ran = {drift: trial(seed, profile, drift=drift, price=price, **sets) for drift in get_args(Drifts)}
+    return ran, sum(each["cost"] for each in ran.values()) / sum(each["cost_best"] for each in ran.values())
+
+
+def tuned(field: str, values: Sequence[float], price: float, **sets: Any) -> dict[str, Any]:  # noqa: ANN401  # of `trial`
+    """Return what a monitor sets where the field takes the value that costs least on the seeds for tuning."""
+
+    def cost(value: float) -> float:
+        return sum(over_all(seed, Profile(name="default"), price=price, **sets, **{field: value})[1] for seed in TUNING_SEEDS)
+
+    return sets | {field: min(values, key=cost)}
+
+
+def rows(price: float) -> list[str]:
+    """Return the rows of a price in Markdown, one for each drift."""
+    threshold = tuned("loss_bound", LOSS_BOUNDS, price, monitor="threshold")
+    periodic = tuned("retraining_period_windows", PERIODS, price, monitor="periodic")
+    chosen = {"threshold": threshold, "periodic": periodic, "random": periodic | {"monitor": "random"}}
     found = {
-        name: [trial(seed, profile, drift=drift, monitor=name, price=price, **sets.get(name, {}))[measure] for seed in range(SHOWN)]
+        name: [over_all(seed, Profile(name="default"), price=price, **chosen.get(name, {"monitor": name}))[0] for seed in SHOWN]
         for name in SHOWN_MONITORS
     }
-    return (
-        " | ".join(
-            (f"| {price:g}", drift, *(f"{np.mean(each).round(2) + 0.0:.2f} ± {np.std(each, ddof=1):.2f}" for each in found.values()))
-        )
-        + " |"
-    )
+    told = []
+    for drift in get_args(Drifts):
+        measure = "prices_above_never" if drift == "none" else "over_hindsight"
+        shown = (np.array([each[drift][measure] for each in ran]) for ran in found.values())
+        cells = (f"{values.mean().round(2) + 0.0:.2f} ± {values.std(ddof=1):.2f}" for values in shown)
+        told.append(f"| {' | '.join((f'{price:g}', drift, *cells))} |")
+    return told
 
 
 def table() -> str:
     """Return the table in Markdown."""
     columns = ("price", "drift", *(f"`{name}`" for name in SHOWN_MONITORS))
-    rows = (row(price, drift) for price in TUNED for drift in get_args(Drifts))
-    return "\n".join([f"| {' | '.join(columns)} |", "|---" * len(columns) + "|", *rows])
+    return "\n".join([f"| {' | '.join(columns)} |", "|---" * len(columns) + "|", *(row for price in PRICES for row in rows(price))])
 
 
 if __name__ == "__main__":

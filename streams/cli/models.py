@@ -33,8 +33,8 @@ As = Annotated[str | None, Parameter(name="--as")]
 def list_models(*, scope: str | None = None, json: bool = False) -> int:
     """List the models of each scope in the order in which they came into force, and what retraining offered and was refused.
 
-    Costs are per scenario, from the evaluation that put the model in force: of the model before it, of this one, their difference
-    with its standard error, and the effective sample size (ESS) behind it.
+    Costs are per scenario, from the evaluation that put the model in force: of the model before it, of the challengers whose
+    newest fit it is, their difference with its standard error, and the effective sample size (ESS) behind it.
 
     Args:
         scope: This scope only.

@@ -52,6 +52,7 @@ def challenger(
     model: str = "m0",
     costs: dict[str, float] | None = None,
     fitted: str | None = None,
+    deviation: float | None = None,
 ) -> Entry:
     """What the trainer says of a window: what the model in force cost, and the challenger fitted at the end of the one before."""
     name = None if other is None else f"c{window - 1}"
@@ -72,6 +73,7 @@ def challenger(
         next=f"c{window}" if fitted is None else fitted,
         examples=500,
         positions={"judgement": window},
+        deviation=deviation,
     )
     return "alignment", event
 

@@ -83,8 +83,8 @@ def test_six_windows_by_hand() -> None:
 def test_the_published_fidelity_by_hand() -> None:
     """What the monitor publishes of itself over six windows, from a free first model on, is what is computed by hand.
 
-    Price 20, slack 4. The initial model costs 50 a window. At the end of 1, a is cheaper by 6, and the first model is free: command,
-    b comes in 2. In 3, c is cheaper by 25: s = 21, but it is within two windows of the command. In 4, d is cheaper by 24: s = 41,
+    Price 20, slack .8. The initial model costs 50 a window. At the end of 1, a is cheaper by 6, and the first model is free: command,
+    b comes in 2. In 3, c is cheaper by 25: s = 24.2, but it is within two windows of the command. In 4, d is cheaper by 24: s = 47.4,
     command; e comes in 5. So it was: 50 + 50 + 46 + 40 + 40 + 18 = 244, and one price: 264.
     Best: wait for c, free as the first one, at the end of 2: 3 x 50 + 3 x 15 = 195 (a at 0 and c at 2: 50 + 44 + 44 + 20 + 45 = 203).
     The command of 1 is the ideal of 2, one window early; that of 4 is none: of five ends one disagrees.

@@ -158,7 +158,7 @@ def test_costs_have_no_unit(advantages: list[int], scale: float) -> None:
     """Costs and price in another unit command the same retrainings, on the same evidence."""
     of = [
         Folded(settings_with(retraining_price=unit * PRICE)).run(
-            [challenger(window, unit * (100.0 + each), unit * 100.0) for window, each in enumerate(advantages)]
+            [challenger(window, unit * (100.0 + each), unit * 100.0, deviation=unit * 9.0) for window, each in enumerate(advantages)]
         )
         for unit in (1.0, scale)
     ]

@@ -44,12 +44,26 @@ def test_noise_is_not_evidence() -> None:
 def test_after_a_deployment_less_is_asked() -> None:
     """Evidence that is too little in peace is enough while another model was in force lately, unless that was the initial one."""
     profile, now = settings_with().profile, window(20, 30.0, deviation=12.0, in_force="m11")
+    past: list[Window] = []
     for before, ago, found in (("m11", 3, False), ("m2", 3, True), ("m2", 8, True), ("m2", 9, False)):
         past = [window(number, 0.0, in_force=before if number == 20 - ago else "m11") for number in range(10, 20)]
         assert rules.weigh(Evidence(), past[-1], now, Sight(past=past), profile, Learned()).passes == found
+    sparse = [replace(each, window=2 * each.window - 20) for each in past]
+    assert not rules.changed_lately(now, Sight(past=sparse))
+    assert rules.changed_lately(now, Sight(past=[*sparse[:-1], replace(sparse[-1], in_force="m2")]))
     first = [window(number, 0.0, in_force="m2") for number in range(10, 20)]
     assert rules.added(Evidence(), now, Sight(past=first), profile)[1] > 1
     assert rules.added(Evidence(), now, Sight(past=[replace(each, first=True) for each in first]), profile)[1] < 1
+
+
+def test_staleness_is_what_a_model_of_that_age_has_cost() -> None:
+    """Where each model costs 3 more a window, one of age 4 has cost 3 (1 + 2 + 3 + 4) more than challengers, less the slack of each."""
+    costs = [{f"m{fitted}": 10.0 + 3.0 * (number - fitted) for fitted in range(number + 1)} for number in range(20)]
+    windows = [
+        Window(number, at(number), "m15", FIRST, f"m{number}", f"m{number + 1}", 120, known.get("m15", 10.0), 10.0, known)
+        for number, known in enumerate(costs)
+    ]
+    assert rules.staleness(windows, 0.5) == pytest.approx((3 * (1 + 2 + 3 + 4) - 4 * 0.5, 0))
 
 
 def test_periodic_counts_from_the_last_command() -> None:

@@ -220,7 +220,7 @@ def test_the_newest_fit_of_a_good_line_is_offered(upside_down: int) -> None:
     offered, evaluation = commands.offer(turn, command("c", (1, 6), 0))  # type: ignore[arg-type]  # what it asks of a turn
     assert evaluation is not None
     assert offered == (line[4] if upside_down == 5 else line[6])
-    assert commands.refusal(turn, offered, evaluation) is None  # type: ignore[arg-type]  # the same
+    assert commands.refusal(offered, evaluation) is None
     for example in examples:
         example.confidences |= {model.id: 0.9 for model in line}
     assert commands.offer(turn, command("c", (1, 6), 0))[0] is None  # type: ignore[arg-type]  # the same

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.training.turn import HISTORY_WINDOWS
-from schemas.alignment import ChallengerWindow
-from schemas.events import Command, Control, Model, Reason, Status, Verdict
+from schemas.alignment import ChallengerWindow, RetrainingCommand
+from schemas.events import Command, Control, Judgement, Model, Reason, Status, Verdict
 from schemas.settings import ScopeSettings
 from tests.deciding.logs import START_MS, settings_with
 from tests.training.streams import SCOPE, Entry, Folded, answer, command, judgement, judgements, log_of
@@ -212,6 +212,17 @@ def test_what_is_adopted_is_the_newest_fit() -> None:
     assert [result.model.id for result in results] == [fitted[result.window - 1] for result in results]
 
 
+def test_a_late_command_adopts_what_it_would_have_adopted() -> None:
+    """Whenever a command is carried out, nothing that was fitted after its window goes in force."""
+    on_time = with_commands(1)
+    place, asked = next((place, event) for place, (_, event) in enumerate(on_time) if isinstance(event, RetrainingCommand))
+    later = [(topic, event) for topic, event in on_time if isinstance(event, Judgement) and event.window <= asked.evidence_to + 3]
+    (early,) = Folded().run(on_time[: place + 1], cuts=set()).events("retraining-result")
+    (late,) = Folded().run([*later, ("retraining-command", asked)], cuts=set()).events("retraining-result")
+    assert (early.status, late.status) == ("adopted", "adopted")
+    assert late.model.id == early.model.id
+
+
 def test_evidence_is_about_the_model_in_force() -> None:
     """What challengers saved against an earlier model says nothing of the one in force."""
     log = log_of(judgements(5, 6))
@@ -225,12 +236,15 @@ def test_evidence_is_about_the_model_in_force() -> None:
 
 
 def test_a_model_on_its_way_is_not_adopted_again() -> None:
-    """Of two commands before the adopted model has come back, the second is refused."""
-    log = with_commands(1, 3)
-    asked = command("again", (0, 1), len(log))
-    first, second, *_ = Folded().run([*log, ("retraining-command", asked)], cuts=set()).events("retraining-result")
-    assert (first.status, second.status) == ("adopted", "refused")
-    assert "already" in second.reason
+    """Of two commands before the adopted model has come back, the second is refused, also where another one was fitted in between."""
+    for windows in (3, 4):
+        log = [
+            (topic, event) for topic, event in with_commands(1, windows) if isinstance(event, Judgement) or getattr(event, "id", "") == "c2"
+        ]
+        asked = command("again", (0, windows - 2), len(log))
+        first, second = Folded().run([*log, ("retraining-command", asked)], cuts=set()).events("retraining-result")
+        assert (first.status, second.status) == ("adopted", "refused")
+        assert "already" in second.reason
 
 
 def test_nobody_is_no_evidence() -> None:
