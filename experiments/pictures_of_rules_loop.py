@@ -36,7 +36,7 @@ def draw_trainer() -> tuple[Figure, str]:
     late = [window for window in run.windows if window.window >= TURN]
     cost, never = (float(np.mean(each)) / WINDOW for each in zip(*((w.cost_in_force, w.costs["initial"]) for w in late), strict=True))
     return figure, (
-        f"In this one simulated run"
+        "In this one simulated run"
         f" {len(run.results)} commands were carried out and {adopted} challengers adopted. After the turn the models"
         f" in force cost {cost:.2f} per scenario, the first model would have cost {never:.2f}. Over the {adopted} deployments, offsets"
         f" that are folded again cost {means[0]:.2f} afterwards, kept ones {means[1]:.2f}, reset ones {means[2]:.2f}."
