@@ -23,16 +23,16 @@ R = TypeVar("R")
 
 
 class Range(NamedTuple):
-    """The ends of what is allowed; `above` leaves out the lower one."""
+    """The ends of what is allowed; `between` leaves out the ends themselves."""
 
     low: float
     high: float
-    above: bool = False
+    between: bool = False
 
 
 SHARE = Range(0.0, 1.0)
 COUNT = Range(0.0, MEASUREMENT_MAX)
-POSITIVE = Range(0.0, MEASUREMENT_MAX, above=True)
+POSITIVE = Range(0.0, MEASUREMENT_MAX, between=True)
 NUMBERS = (int, float, np.number, np.ndarray)
 ANY = Range(-MEASUREMENT_MAX, MEASUREMENT_MAX)
 
@@ -40,7 +40,8 @@ ANY = Range(-MEASUREMENT_MAX, MEASUREMENT_MAX)
 RANGES: dict[str, Range] = {
     **dict.fromkeys(("liked", "wanted", "alpha", "beta", "kappa", "target", "eta", "confidence", "threshold", "prior_mean"), SHARE),
     **dict.fromkeys(("misalignment", "estimates", "paper_loss", "rate", "error", "predicted", "trust", "draw"), SHARE),
-    **dict.fromkeys(("surfaced_share", "withheld_share", "silence_target", "miscoverage"), SHARE),
+    **dict.fromkeys(("surfaced_share", "withheld_share", "silence_target"), SHARE),
+    "miscoverage": Range(0.0, 1.0, between=True),
     **dict.fromkeys(("before", "weight", "weight_so_far", "weighted", "rising", "falling", "statistic"), COUNT),
     **dict.fromkeys(
         ("answers", "overrides", "misaligned", "aligned", "judged", "cost_in_force", "cost_challenger", "loss", "width", "since"),
@@ -50,6 +51,7 @@ RANGES: dict[str, Range] = {
     **dict.fromkeys(("override", "like", "neutral", "skipped"), COUNT),
     **dict.fromkeys(("Coins.wanted", "Coins.likes", "Coins.unwanted"), COUNT),
     **dict.fromkeys(("arm_probabilities.overrides", "thompson.overrides"), POSITIVE),
+    **dict.fromkeys(("propensity_of_mean.misaligned", "propensity_of_mean.aligned"), POSITIVE),
     **dict.fromkeys(("prior_weight", "information", "draw_information", "likes", "team_answers", "teams"), POSITIVE),
     **dict.fromkeys(("class_answers", "source_answers"), POSITIVE),
 }
@@ -104,9 +106,10 @@ def hold(rule: str, name: str, value: float | np.number[Any] | np.ndarray[Any, A
     Raises:
         DomainError: one is outside it.
     """
-    low, high, above = allowed
+    low, high, between = allowed
     # NaN compares false, and so is refused with the rest.
-    within = ((value > low) if above else (value >= low)) & (value <= high)
+    within = ((value > low) & (value < high)) if between else ((value >= low) & (value <= high))
     if not (within if isinstance(within, bool) else within.all()):
         wrong = np.asarray(value)[~np.asarray(within)].flat[0]
-        raise DomainError(f"{rule}: {name} is {wrong:g}; give a number {'above' if above else 'from'} {low:g} to {high:g}")
+        ends = f"between {low:g} and {high:g}" if between else f"from {low:g} to {high:g}"
+        raise DomainError(f"{rule}: {name} is {wrong:g}; give a number {ends}")

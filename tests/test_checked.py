@@ -26,6 +26,7 @@ RULES: list[tuple[Callable[..., Any], dict[str, Any], dict[str, Any]]] = [
         {"wanted": 5.0, "kappa": 1.1, "liked": -1, "channel": scoring.Channel(2.0, 0.5)},
     ),
     (thresholds.arm_probabilities, {"likes": np.ones(5), "overrides": np.ones(5)}, {"overrides": np.zeros(5)}),
+    (thresholds.propensity_of_mean, {"misaligned": 1.0, "aligned": 3.0, "threshold": 0.8}, {"misaligned": 0.0, "aligned": 0.0}),
     (thresholds.fixed, {"confidence": 0.5, "threshold": 0.8}, {"confidence": np.float32("nan"), "threshold": np.float64(1.5)}),
     (trust.channel, {"coins": COINS}, {"coins": COINS._replace(wanted=-1.0)}),
     (trust.posterior, {"coins": COINS, "liked": 1.0, "wanted": 0.5}, {"wanted": 5.0}),
@@ -37,7 +38,11 @@ RULES: list[tuple[Callable[..., Any], dict[str, Any], dict[str, Any]]] = [
     (trust.wealth, {"source": CHANNEL, "answers": 10, "overrides": 0, "rate": 0.1}, {"rate": 1.1, "overrides": -1}),
     (trust.suspected, {"source": CHANNEL, "statistic": 3.0}, {"statistic": -3.0}),
     (trust.standing, {"coins": COINS}, {"coins": COINS._replace(unwanted=np.inf)}),
-    (alignment.beta_binomial_interval, {"events": np.array([3.0]), "trials": np.array([9.0])}, {"events": np.array([-1.0])}),
+    (
+        alignment.beta_binomial_interval,
+        {"events": np.array([3.0]), "trials": np.array([9.0])},
+        {"events": np.array([-1.0]), "miscoverage": 0.0},
+    ),
     (
         alignment.alignment_loss,
         {"override": RATE, "miss": RATE, "surfaced_share": 0.6, "withheld_share": 0.4, "k": 4.0, "m": 1.0},

@@ -89,7 +89,7 @@ def added(evidence: Evidence, window: Window, sight: Sight, profile: Profile) ->
 
 
 def changed_lately(window: Window, sight: Sight) -> bool:
-    """Tell whether another model than the one in force was so in a window that is fitted on, a scope's first aside; however it came."""
+    """Tell whether another model than the one in force was so in a window that is fitted on, the initial one aside; however it came."""
     recent = [past for past in sight.past[-HISTORY_WINDOWS:] if past.window >= window.window - HISTORY_WINDOWS]
     return any(past.in_force != window.in_force and not past.first for past in recent)
 

@@ -1,7 +1,7 @@
 """Fitting a challenger: a ridge logistic over features, jointly with an intercept per class."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -10,6 +10,7 @@ from threadpoolctl import ThreadpoolController
 
 from agents.scoring import PRIOR_DEVIATION
 from agents.training.rows import ExampleRow
+from schemas.events import METRICS_MAX
 
 WEIGHT_VARIANCE = 2.0  # of the prior N(0, 2) of a weight
 EXAMPLES_LEAST = 20
@@ -30,7 +31,7 @@ def fit(examples: Sequence[ExampleRow]) -> Fitted | None:
 
     Every example counts as wanted by 1 - target and as unwanted by target, times the trust in those who told it. Weights have the
     prior N(0, 2), class intercepts N(0, sigma_b^2): scaled so that one ridge penalty is both. Class intercepts are left out
-    of the model: offsets are had by folding the answers again.
+    of the model: offsets are had by folding the answers again. Of more features than a model can name the most frequent count.
 
     Returns:
         None where there are too few examples, or all of them say the same.
@@ -45,10 +46,8 @@ def fit(examples: Sequence[ExampleRow]) -> Fitted | None:
     # Imported here: it takes a second that the other tasks need not wait.
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
 
-    names = sorted({name for example in known for name in example.features})
-    counts = Counter(example.scenario_class for example in known)
-    common = sorted(counts, key=lambda name: (-counts[name], name))[:CLASSES_MAX]
-    classes = {name: place for place, name in enumerate(sorted(common))}
+    names = most_frequent((name for example in known for name in example.features), METRICS_MAX)
+    classes = {name: place for place, name in enumerate(most_frequent((example.scenario_class for example in known), CLASSES_MAX))}
     design = np.zeros((len(known), len(names) + len(classes) + 1))
     for place, name in enumerate(names):
         design[:, place] = [example.features.get(name, 0.0) for example in known]
@@ -62,6 +61,12 @@ def fit(examples: Sequence[ExampleRow]) -> Fitted | None:
         regression.fit(np.vstack([design, design])[counts_for], labels[counts_for], sample_weight=weight[counts_for])
     weights = regression.coef_[0, : len(names)].tolist()
     return Fitted(float(regression.intercept_[0]), dict(zip(names, weights, strict=True)), len(known))
+
+
+def most_frequent(names: Iterable[str], number: int) -> list[str]:
+    """Return the names that come most often, so many at most, in the order of the alphabet; of equals the first by name."""
+    counts = Counter(names)
+    return sorted(sorted(counts, key=lambda name: (-counts[name], name))[:number])
 
 
 @cache

@@ -130,7 +130,9 @@ def handle_model(turn: Turn, model: Model) -> None:
     if before is not None:
         before.last = turn.row.window
     turn.add(Candidate(model.id, turn.row.window, model.intercept, dict(model.weights)))
-    turn.row.in_force, turn.row.adopted = model.id, None
+    turn.row.in_force = model.id
+    if model.id == turn.row.adopted:
+        turn.row.adopted = None
 
 
 def handle_control(turn: Turn, control: Control) -> None:

@@ -37,15 +37,16 @@ first that it inverts. In a new scope nobody is known yet, and its own answers a
 shown only.
 """,
     7: """
-`experiments.studies.monitors`: 80 windows of 1,000 scenarios of which 300 are judged. Pooled: costs summed over abrupt, gradual and no
-drift. The best threshold is the loss bound of .06 to .25, the best periodic the period of 2 to 30 windows, that cost least on these very
-seeds.
+`experiments.studies.monitors`: 80 windows of 1,000 scenarios of which 300 are judged; a command deploys, held by no cooldown and no
+off-policy check. Pooled: costs summed over abrupt, gradual and no drift. The best threshold is the loss bound of .06 to .25, the best
+periodic the period of 2 to 30 windows, that cost least on these very seeds.
 """,
     8: "The study [interval](interval.md): looked at after each of 10,000 answers.",
     9: """
 Class means of features beside the features ([trainer](../learning/trainer.md)), against a profile without them in the same worlds and
-seeds: what they save is saved while classes are learned, so the bound is on excess. And drift there and back
-every 9,000 scenarios, where rules without memory were at a regret of .08 to .09.
+seeds: most of what they save is saved while classes are learned. That they save regret in the last third of `mixed` had been a bound too,
+of our own; over 20 seeds nothing is saved there, and it was taken back. And drift there and back every 9,000 scenarios, where rules
+without memory were at a regret of .08 to .09.
 """,
 }
 
@@ -60,9 +61,9 @@ def page(found: Found) -> str:
         "",
         "All of it is simulated. Each row is a number that was to be reached, what was measured over seeds, and whether that is within",
         "its bound; rows without a bound are shown beside others.",
-        "The bounds were given before the rules were measured, and did not move. Where one was missed (colluders, sleepers, the clean",
-        "world, a price of 20) a rule was changed, and the change was chosen on other seeds, most of them from 100 on; seeds 0 to 9 had",
-        "been seen by then.",
+        "The bounds were given before the rules were measured, and did not move; one of our own was taken back (9). Where one was missed",
+        "(colluders, sleepers, the clean world, a price of 20) a rule was changed, and the change was chosen on other seeds, most of them",
+        "from 100 on; seeds 0 to 9 had been seen by then.",
         f"Of {sum(each.held for each in POINTS)} bounds {len(held)} have been run, and {len(held) - len(missed)} of these hold.",
         "",
         *(["Not reached:", "", *missed, ""] if missed else []),

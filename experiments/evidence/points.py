@@ -228,18 +228,14 @@ def _beyond() -> list[Point]:
         point(8, f"{name}: interval ever misses in 10,000 answers, share", f"interval: {name}", "mixture_ever_missed", most=0.05)
         for name in STUDIES["interval"]
     ]
-    for world in ("bimodal", "mixed"):
-        for measure in ("regret", "excess"):
-            names = (world, f"{world}, no class means")
-            found.append(
-                Point(
-                    number=9,
-                    words=f"{world}: {measure} that class means of features save",
-                    conditions=names,
-                    of=_saved(names, measure),
-                    least=0.0 if measure == "excess" else None,
-                )
-            )
+    for world, measure, least in (
+        ("bimodal", "regret", 0.0),
+        ("bimodal", "excess", 0.0),
+        ("mixed", "regret", None),
+        ("mixed", "excess", 0.0),
+    ):
+        names, words = (world, f"{world}, no class means"), f"{world}: {measure} that class means of features save"
+        found.append(Point(number=9, words=words, conditions=names, of=_saved(names, measure), least=least))
     return [*found, point(9, "recurring drift: regret", "recurring", "regret", most=RECURRING)]
 
 

@@ -48,7 +48,7 @@ def test_after_a_deployment_less_is_asked() -> None:
     for before, ago, found in (("m11", 3, False), ("m2", 3, True), ("m2", 8, True), ("m2", 9, False)):
         past = [window(number, 0.0, in_force=before if number == 20 - ago else "m11") for number in range(10, 20)]
         assert rules.weigh(Evidence(), past[-1], now, Sight(past=past), profile, Learned()).passes == found
-    sparse = [replace(each, window=2 * each.window - 20) for each in past]
+    sparse = [replace(each, window=2 * each.window - 20, in_force="m2" if each.window == 14 else "m11") for each in past]
     assert not rules.changed_lately(now, Sight(past=sparse))
     assert rules.changed_lately(now, Sight(past=[*sparse[:-1], replace(sparse[-1], in_force="m2")]))
     first = [window(number, 0.0, in_force="m2") for number in range(10, 20)]

@@ -18,6 +18,8 @@ from agents.training.offpolicy import Logged, Scored, compare, costs, shares
 from agents.training.offsets import PRIOR, confidences, fold, move, outputs_of
 from agents.training.rows import Candidate, ExampleRow, ExamplesRow
 from schemas.alignment import OffPolicy
+from schemas.codecs import decode, encode
+from schemas.events import Model
 from schemas.identity import derived_name
 from tests.deciding.logs import settings_with
 from tests.training.streams import SCOPE, answer, command
@@ -147,6 +149,18 @@ def test_a_fit_weighs_by_trust() -> None:
     assert light is not None
     assert heavy is not None
     assert abs(light.weights["x"]) < 0.5 * abs(heavy.weights["x"])
+
+
+def test_a_fit_names_no_more_than_a_model_may() -> None:
+    """Of more features than a model's record can hold, those that come most often are fitted on, so that the model can be read."""
+    made = examples(4, 100)
+    for number, example in enumerate(made):
+        example.features |= {f"rare-{number}-{place}": 1.0 for place in range(25)}
+    fitted = fit(made)
+    assert fitted is not None
+    assert {"x", "nuisance"} < fitted.weights.keys()
+    model = Model("m", SCOPE, 0, fitted.intercept, fitted.weights)
+    assert decode("model", encode(model)) == model
 
 
 def test_a_fit_is_the_same_twice() -> None:

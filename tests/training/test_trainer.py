@@ -247,6 +247,17 @@ def test_a_model_on_its_way_is_not_adopted_again() -> None:
         assert "already" in second.reason
 
 
+def test_another_model_does_not_end_the_wait() -> None:
+    """While an adopted model is on its way a rollback that was before it lets no second one be adopted."""
+    log = [(topic, event) for topic, event in with_commands(1) if isinstance(event, Judgement) or getattr(event, "id", "") == "c2"]
+    place = next(place for place, (_, event) in enumerate(log) if isinstance(event, RetrainingCommand))
+    rollback = ("model", Model("initial", SCOPE, START_MS, 0.0, {}, origin="rollback"))
+    again = ("retraining-command", command("again", (3, 3), len(log)))
+    results = Folded().run([*log[: place + 1], rollback, *log[place + 1 :], again], cuts=set()).events("retraining-result")
+    assert [result.status for result in results] == ["adopted", "refused"]
+    assert "on its way" in results[1].reason
+
+
 def test_nobody_is_no_evidence() -> None:
     """Judgements of sources that are hardly trusted add up to their trust, however many they are."""
     log = [(topic, msgspec.structs.replace(event, weight=0.01) if topic == "judgement" else event) for topic, event in with_commands(1)]
