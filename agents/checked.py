@@ -49,7 +49,8 @@ RANGES: dict[str, Range] = {
     ),
     **dict.fromkeys(("k", "m", "price", "events", "trials", "surfaced", "answered", "scenarios", "trusted", "erring", "amount"), COUNT),
     **dict.fromkeys(("override", "like", "neutral", "skipped"), COUNT),
-    **dict.fromkeys(("Coins.wanted", "Coins.likes", "Coins.unwanted"), COUNT),
+    **dict.fromkeys(("Coins.likes", "Coins.overrides"), COUNT),
+    **dict.fromkeys(("Coins.wanted", "Coins.unwanted"), POSITIVE),
     **dict.fromkeys(("arm_probabilities.overrides", "thompson.overrides"), POSITIVE),
     **dict.fromkeys(("propensity_of_mean.misaligned", "propensity_of_mean.aligned"), POSITIVE),
     **dict.fromkeys(("prior_weight", "information", "draw_information", "likes", "team_answers", "teams"), POSITIVE),
@@ -111,5 +112,5 @@ def hold(rule: str, name: str, value: float | np.number[Any] | np.ndarray[Any, A
     within = ((value > low) & (value < high)) if between else ((value >= low) & (value <= high))
     if not (within if isinstance(within, bool) else within.all()):
         wrong = np.asarray(value)[~np.asarray(within)].flat[0]
-        ends = f"between {low:g} and {high:g}" if between else f"from {low:g} to {high:g}"
+        ends = f"above {low:g} and below {high:g}" if between else f"from {low:g} to {high:g}"
         raise DomainError(f"{rule}: {name} is {wrong:g}; give a number {ends}")

@@ -1,11 +1,9 @@
 """What another profile would have cost on a log: told with an interval that holds, or not told."""
 
-import heapq
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,22 +11,17 @@ from hypothesis import settings as settings_of_examples
 from hypothesis import strategies as st
 
 from agents import whatif
-from agents.deciding import following
-from agents.loop import Loop
 from agents.whatif import Estimate, Scenarios, compare, verdict
-from schemas.events import Action, Answer, Decision, Feedback, JudgedAnswer, Outcome, Reason, Scenario, Status, Verdict
-from schemas.settings import Catalogue, CatalogueAction, Policy, Profile, Settings
+from experiments.studies.what_if import BOLD, K, M, asked, lived, settings_of, true_difference
+from schemas.events import Reason
 from streams.cli import main
-from streams.logs.whatif import Future, as_past, columns, counts, decided_along, events, what_if
+from streams.logs.whatif import Future, decided_along, events, what_if
 from streams.topology import TOPOLOGY
 from tests.deciding.logs import PAPER_FIELDS, settings_with
 from tests.replay.simulation import memory_log, save
 from tests.replay.test_whole_path import deployment
 
 DECIDING = next(group for group in TOPOLOGY if group.name == "deciding")
-K, M = 4.0, 1.0
-OPERATORS = tuple(f"operator-{number}" for number in range(8))
-BOLD: dict[str, Any] = {"override_cost": 1.5}  # surfaces more than a k of 4 does
 
 
 def drawn(seed: int, *, answered: float = 0.5, reviewed: float = 0.1, count: int = 2_000, wrong: bool = False) -> tuple[Scenarios, Any]:
@@ -51,11 +44,6 @@ def drawn(seed: int, *, answered: float = 0.5, reviewed: float = 0.1, count: int
         np.floor(np.arange(count) / 2),
     )
     return told, target
-
-
-def true_difference(scenarios: Scenarios, target: Any) -> float:  # noqa: ANN401  # an array
-    """What the other policy's probabilities cost more than the logged ones, all targets known."""
-    return float(np.mean((scenarios.other - scenarios.logged) * (K * target - M * (1 - target))))
 
 
 @pytest.mark.parametrize("wrong", [False, True], ids=["scores that are right", "scores that know nothing"])
@@ -108,87 +96,6 @@ def test_what_is_blocked_is_not_known() -> None:
     whole = compare(Scenarios(*(column[~blocked] for column in part)), K, M)
     width = [each.difference.high - each.difference.low for each in (told, whole)]
     assert width[0] == pytest.approx(0.9 * width[1] + (K + M) * part.other[blocked].sum() / 2_000, rel=0.02)
-
-
-class Logged(NamedTuple):
-    """A log of the loop: its inputs in order, what was decided and judged, and which scenarios were wanted."""
-
-    inputs: list[tuple[str, msgspec.Struct]]
-    decisions: dict[str, Decision]
-    judged: dict[str, tuple[JudgedAnswer, ...]]
-    wanted: dict[str, bool]
-
-
-def settings_of(seed: int, **profile: Any) -> Settings:  # noqa: ANN401  # fields of a profile
-    """Return settings of a world in which the initial model knows nothing."""
-    start: dict[str, Any] = {"initial_intercept": 0.0, "initial_weights": {}, "window_scenarios": 500}
-    actions = (CatalogueAction("restart", ("*",), 1, reversible=True),)
-    return Settings(Profile("p", **(start | profile)), Policy("1", ()), Catalogue(actions, {}, dict.fromkeys(OPERATORS, "sre")), seed=seed)
-
-
-def lived(
-    seed: int,
-    *,
-    count: int = 1_000,
-    answered: float = 0.5,
-    reviewed: float = 0.1,
-    entities: int = 600,
-    **profile: Any,  # noqa: ANN401  # fields of a profile
-) -> Logged:
-    """Let a loop live through a drawn world; answers and outcomes come after 30 scenarios on average."""
-    draw, settings = np.random.default_rng(seed), settings_of(seed, **profile)
-    loop, log, waiting = Loop(settings, retraining=False), Logged([], {}, {}, {}), list[tuple[int, int, str, msgspec.Struct]]()
-    rates = np.where(draw.random(30) < 0.55, draw.beta(20, 2, 30), draw.beta(2, 6, 30))
-    share = np.arange(1, 31) ** -0.8 / (np.arange(1, 31) ** -0.8).sum()
-
-    def send(topic: str, event: msgspec.Struct) -> None:
-        log.inputs.append((topic, event))
-        for emitted in loop.send(topic, event, scope="shop"):
-            if isinstance(emitted.event, Decision):
-                log.decisions[emitted.event.id] = emitted.event
-            elif emitted.topic == "judgement":
-                judgement: Any = emitted.event
-                log.judged[judgement.decision] = judgement.answers
-
-    for number in range(count):
-        time_ms, entity = 1_600_000_000_000 + number * 60_000, f"web-{number % entities}"
-        while waiting and waiting[0][0] <= number:
-            send(*heapq.heappop(waiting)[2:])
-        place = int(draw.choice(30, p=share))
-        wanted = bool(draw.random() < rates[place])
-        action = Action("restart", 1, reversible=True)
-        send("scenario", Scenario(
-            f"s{number}", "shop", entity, time_ms, f"c{place}", 1.0, (), action, {}, {}, time_ms, {}, [], 0, 0, ()
-        ))  # fmt: skip
-        decision = list(log.decisions.values())[-1]
-        if decision.scenario != f"s{number}":
-            continue
-        log.wanted[decision.id] = wanted
-        due = number + 1 + int(draw.exponential(30))
-        if decision.status == Status.SURFACED and draw.random() < answered:
-            kind = Answer.LIKE if wanted else Answer.OVERRIDE
-            answer = Feedback(decision.id, OPERATORS[int(draw.integers(8))], kind, time_ms)
-            heapq.heappush(waiting, (due, 2 * number, "feedback", answer))
-        if draw.random() < reviewed:
-            outcome = Outcome(entity, time_ms, time_ms + 1, Verdict.INCIDENT if wanted else Verdict.NONE, time_ms)
-            heapq.heappush(waiting, (due, 2 * number + 1, "outcome", outcome))
-    return log
-
-
-def asked(log: Logged, settings: Settings, without: str = "") -> tuple[Scenarios, Any]:
-    """Let other settings live through the log, and return its scenarios with their true targets."""
-    loop, future = Loop(settings, retraining=False), dict[str, Future]()
-    loop.tasks[0].handlers = following.handlers({name: each.reason for name, each in log.decisions.items()}, without)
-    for topic, event in log.inputs:
-        for emitted in loop.send(topic, event, scope="shop"):
-            if isinstance(emitted.event, Decision):
-                decision = emitted.event
-                future[decision.id] = Future(decision.propensity, decision.confidence, decision.verdict.allowed)
-    past = {name: as_past(decision) for name, decision in log.decisions.items()}
-    names = [name for name, each in past.items() if counts(each, future[name])]
-    judged = [tuple(answer for answer in log.judged.get(name, ()) if answer.source != without) for name in names]
-    scenarios = columns([past[name] for name in names], [future[name] for name in names], judged)
-    return scenarios, np.array([float(not log.wanted[name]) for name in names])
 
 
 def test_a_closed_loop_is_estimated_from_the_log_of_another() -> None:
@@ -277,4 +184,6 @@ def test_the_logs_own_profile_decides_as_the_log_did(
     assert "the log cannot tell" in " ".join(capsys.readouterr().out.split())
     assert main(["replay", str(tmp_path), "--profile", "none of these"]) != 0
     assert "one of default, paper" in capsys.readouterr().err
+    assert main(["replay", str(tmp_path), "--without", "never-spoke"]) != 0
+    assert "nothing that 'never-spoke' said was judged" in capsys.readouterr().err
     assert max(each.effective for each in told.values()) < whatif.EFFECTIVE_LEAST

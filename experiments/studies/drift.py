@@ -11,7 +11,7 @@ from agents.alignment import BoolArray
 from agents.scoring import Array
 from experiments.pictures_of_rules_card import BLUE, GREY, ORANGE, PURPLE, card, name_ends, percent
 from experiments.simulator.measures import oracle
-from experiments.studies.closed import ANSWERED, EXCESS, POINTS, RECALL, REGRET, SETUP, fitted, line, small, tried
+from experiments.studies.closed import ANSWERED, EXCESS, POINTS, RECALL, REGRET, SETUP, against, fitted, line, small, tried
 from experiments.studies.study import Conditions, Measure, Results, Study, Trial
 from schemas.settings import DEPLOY, Profile, read_yaml
 
@@ -129,22 +129,35 @@ def words(results: Results) -> list[str]:
     def of(condition: str, measure: str) -> float:
         return results.mean(condition, measure)
 
-    def returned(condition: str) -> float:
-        return float(np.mean(results.values(condition, "lag") <= SCENARIOS - TURNS["abrupt"] - STRETCH))
+    def returned(condition: str) -> str:
+        drift = condition.partition(",")[0]
+        return f"{np.mean(results.values(condition, 'lag') <= UNTIL[drift] - TURNS[drift] - STRETCH):.0%}"
+
+    def less(measure: str, drift: str = "abrupt") -> str:
+        return against(results.gain(f"{drift}, default", f"{drift}, paper", measure), 0)
 
     abrupt = [f"abrupt, {rule}" for rule in RULES]
-    lags = [f"{of(each, 'lag'):.0f} scenarios ({returned(each):.0%} of the runs are back at all)" for each in abrupt]
-    rebounds = [f"{of(each, 'rebound'):+.0%} for {of(each, 'rebound_lag'):.0f} scenarios" for each in abrupt]
+    settled = [f"{of(each, 'rebound_lag'):.0f}" for each in abrupt]
+    rebounds, lags = ([form.format(of(each, name)) for each in abrupt] for form, name in (("{:+.0%}", "rebound"), ("{:.0f}", "lag")))
+    back = [returned(each) for each in abrupt]
+    slow_back = [returned(f"gradual, {rule}") for rule in ("default", "paper")]
     moved = int(np.isfinite(results.values("abrupt, paper", "threshold_lag")).sum())
     slow, again = ([f"{of(f'{drift}, {rule}', 'regret'):.3f}" for rule in ("default", "paper")] for drift in ("gradual", "recurring"))
     return [
         (
-            f"After an abrupt drift recall is back at 90 % of what it was after {lags[0]} with the default, {lags[1]} with the mean score,"
-            f" which forgets nothing, {lags[2]} with the paper's."
+            f"After an abrupt drift what is unwanted among the surfaced is back within {REBOUND} of its share before after {settled[0]}"
+            f" scenarios with the default, {settled[1]} with the mean score, which forgets nothing, {settled[2]} with the paper's: default"
+            f" against paper {less('rebound_lag')}."
         ),
         (
-            f"What is unwanted among the surfaced rebounds by {rebounds[0]} with the default, {rebounds[1]} with the mean score,"
-            f" {rebounds[2]} with the paper's (a stretch of {STRETCH} scenarios against the {BEFORE} before)."
+            f"At its height that share is {rebounds[0]} with the default, {rebounds[1]} with the mean score, {rebounds[2]} with the paper's"
+            f" (a stretch of {STRETCH} scenarios against the {BEFORE} before)."
+        ),
+        (
+            f"Recall is back at 90 % of its own before within the run in {back[0]}, {back[1]} and {back[2]} of the runs; where those that"
+            f" are not count with all that was left to them it takes {lags[0]}, {lags[1]} and {lags[2]} scenarios, default against paper"
+            f" {less('lag')}; under slow drift {slow_back[0]} of the default's are back and {slow_back[1]} of the paper's, whose recall"
+            f" was lower before ({less('lag', 'gradual')})."
         ),
         (
             f"The paper's threshold moves by {MOVED} or more in {moved} of {len(results.seeds)} runs"

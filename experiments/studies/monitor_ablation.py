@@ -97,7 +97,8 @@ The stream of windows of `experiments/studies/monitors.py`: {WINDOWS} windows of
 judged, four features; the direction that tells turns {monitors.TURNS} times by {monitors.TURN_DEGREES:.0f}° (*abrupt*), by
 {monitors.GRADUAL_DEGREES}° a window (*gradual*), or not (*none*). Monitors are the pipeline's own, with the constants of the profile but
 for what a name says: bound on the share overridden, period in windows. A command deploys the challenger that was fitted last, at a price of
-{PRICE:.0f}; there is no gate but the monitor, so a bad command deploys. Cost is excess cost in truth plus prices; hindsight's is the
+{PRICE:.0f}; there is no gate but the monitor, so a bad command deploys, and no cooldown, but that the window in which a model comes into
+force only begins its evidence: so `always` deploys in every second one. Cost is excess cost in truth plus prices; hindsight's is the
 cheapest schedule by the true costs. *Pooled*: costs of the three worlds added up, over hindsight's. Not in the loop: offsets, budget and
 trust do not act here.
 """,

@@ -146,8 +146,9 @@ def words(results: Results) -> list[str]:
     return [
         (
             f"Where reward doubles while a quarter of the classes turn and nobody learns (loss {of(TRULY, 'loss_rise'):+.2f} a scenario),"
-            f" the alarm is raised in {of(TRULY, 'raised'):.0%} of the runs; told only of the windows after the first {SETTLED} scenarios"
-            f" the same rule would raise it in {of(TRULY, 'raised_settled'):.0%}, {of(TRULY, 'delay_settled'):.0f} scenarios later."
+            f" the alarm is raised in {of(TRULY, 'raised'):.0%} of the runs, {of(TRULY, 'delay'):.0f} scenarios after the turn; told only"
+            f" of the windows after the first {SETTLED} scenarios the same rule would raise it in {of(TRULY, 'raised_settled'):.0%},"
+            f" {of(TRULY, 'delay_settled'):.0f} after it."
         ),
         *(cold if of(TRULY, "raised_settled") > of(TRULY, "raised") else []),
         (

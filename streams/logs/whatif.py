@@ -66,16 +66,22 @@ def what_if(
         advance: called after each decision.
 
     Raises:
-        ReplayError: the log does not start at offset 0, lacks a topic of the task, or holds no decision.
+        ReplayError: the log does not start at offset 0, lacks a topic of the task, holds no decision, or no judgement of the source.
     """
     require_whole((group,), log)
     past = {decision.id: as_past(decision) for decision in events(log, topics.DECISION.name) if isinstance(decision, Decision)}
     if not past:
         raise ReplayError("the log holds no decision: there is nothing to decide otherwise; export a log of running workers")
     judged: dict[str, tuple[JudgedAnswer, ...]] = {}
+    sources = set[str]()
     for judgement in events(log, topics.JUDGEMENT.name):
         assert isinstance(judgement, Judgement)
+        sources.update(answer.source for answer in judgement.answers)
         judged[judgement.decision] = tuple(answer for answer in judgement.answers if answer.source != without)
+    if without and without not in sources:
+        raise ReplayError(
+            f"nothing that {without!r} said was judged in this log; leave out one of {', '.join(sorted(sources)) or 'nobody'}"
+        )
     future: dict[str, Future] = {}
     for name, each in decided_along(group, log, along(settings, log), {name: each.reason for name, each in past.items()}, without):
         future[name] = each

@@ -18,6 +18,7 @@ from experiments.simulator.run import START_MS, Run, prepare, profile_of, run
 from experiments.simulator.through import Beside, Sent, Topics, check_through
 from experiments.simulator.world import FEATURES, World, shortened, truth
 from experiments.simulator.worlds import WORLDS
+from schemas.alignment import Alarm
 from schemas.errors import StackError
 from schemas.events import Answer, Decision, Feedback, Outcome, Scenario, Verdict
 
@@ -166,12 +167,14 @@ def test_no_policy_is_cheaper_than_the_oracle() -> None:
 
 @pytest.mark.parametrize("scopes", [1, 2])
 def test_the_real_topics_come_to_the_same_bytes(scopes: int) -> None:
-    """A run in which models are adopted and refused writes the same derived events through the topics as through plain calls."""
-    world = replace(SMALL, scopes=scopes, scenarios=240 * scopes)
-    check = check_through(world, PROFILE, 1, world.scenarios, "memory")
+    """A run in which models are adopted and refused, and the budget closes and opens, is the same through topics and plain calls."""
+    world, profile = replace(SMALL, scopes=scopes, scenarios=240 * scopes), replace(PROFILE, budget_start=8.0)
+    check = check_through(world, profile, 1, world.scenarios, "memory")
     assert {result.status for result in check.run.results} == {"adopted", "refused"}
+    alarms = {(event.name, event.raised) for event in check.run.alignment if isinstance(event, Alarm)}
+    assert {("override_budget", True), ("override_budget", False)} <= alarms
     assert check.events > 2 * world.scenarios
-    assert check.digest == check_through(world, PROFILE, 1, world.scenarios, "loop").digest
+    assert check.digest == check_through(world, profile, 1, world.scenarios, "loop").digest
 
 
 class Differing(Topics):
