@@ -138,7 +138,7 @@ def words(results: Results) -> list[str]:
 
     abrupt = [f"abrupt, {rule}" for rule in RULES]
     settled = [f"{of(each, 'rebound_lag'):.0f}" for each in abrupt]
-    rebounds, lags = ([form.format(of(each, name)) for each in abrupt] for form, name in (("{:+.0%}", "rebound"), ("{:.0f}", "lag")))
+    rebounds, lags = ([form.format(of(each, name)) for each in abrupt] for form, name in (("{:.0%}", "rebound"), ("{:.0f}", "lag")))
     back = [returned(each) for each in abrupt]
     slow_back = [returned(f"gradual, {rule}") for rule in ("default", "paper")]
     moved = int(np.isfinite(results.values("abrupt, paper", "threshold_lag")).sum())
@@ -150,8 +150,8 @@ def words(results: Results) -> list[str]:
             f" against paper {less('rebound_lag')}."
         ),
         (
-            f"At its height that share is {rebounds[0]} with the default, {rebounds[1]} with the mean score, {rebounds[2]} with the paper's"
-            f" (a stretch of {STRETCH} scenarios against the {BEFORE} before)."
+            f"At its height it is {rebounds[0]} above that with the default, {rebounds[1]} with the mean score, {rebounds[2]} with the"
+            f" paper's (a stretch of {STRETCH} scenarios against the {BEFORE} before)."
         ),
         (
             f"Recall is back at 90 % of its own before within the run in {back[0]}, {back[1]} and {back[2]} of the runs; where those that"
