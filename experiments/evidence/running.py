@@ -122,8 +122,9 @@ def _is_of(ran: Ran, chosen: dict[str, Condition]) -> bool:
     return ran.condition in chosen and ran.sets == chosen[ran.condition].sets
 
 
-def _key(ran: Ran | Task) -> tuple[str, bytes, int]:
-    return ran.condition, msgspec.json.encode((ran.kind, ran.sets), order="deterministic"), ran.seed
+def _key(ran: Ran | Task) -> tuple[str, str, frozenset[tuple[str, bool | float | str]], int]:
+    # Values, not their JSON: what is set as 12000 is read as 12000.0.
+    return ran.condition, ran.kind, frozenset(ran.sets.items()), ran.seed
 
 
 def _write(path: Path, runs: Iterable[Ran]) -> None:

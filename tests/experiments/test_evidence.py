@@ -42,6 +42,16 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
         assert all(np.array_equal(again["sign: literal"][name], values) for name, values in whole["sign: literal"].items())
 
 
+def test_no_run_of_today_is_missing_from_its_file(tmp_path: Path) -> None:
+    """Whatever a condition sets, whole numbers too, a run that is in the file is not run again."""
+    path = tmp_path / RUNS
+    short = conditions(["bimodal", "sign: literal"], 300)
+    counts = [0]
+    for _ in range(2):
+        gather(path, short, range(1), 1, lambda count, _: counts.append(count))
+    assert counts == [0, 1, 2]
+
+
 def test_numbers_of_other_code_are_not_taken(tmp_path: Path) -> None:
     """Runs of other code, and of a condition that sets something else, are run anew, and are gone from the file when it is tidied."""
     path = tmp_path / RUNS
