@@ -138,9 +138,11 @@ def words(results: Results) -> list[str]:
 
     abrupt = [f"abrupt, {rule}" for rule in RULES]
     settled = [f"{of(each, 'rebound_lag'):.0f}" for each in abrupt]
-    rebounds, lags = ([form.format(of(each, name)) for each in abrupt] for form, name in (("{:.0%}", "rebound"), ("{:.0f}", "lag")))
+    rebounds, lags = ([f"{scale * of(each, name):.0f}" for each in abrupt] for scale, name in ((100, "rebound"), (1, "lag")))
     back = [returned(each) for each in abrupt]
     slow_back = [returned(f"gradual, {rule}") for rule in ("default", "paper")]
+    before = slice((TURNS["gradual"] - BEFORE) * POINTS // SCENARIOS, TURNS["gradual"] * POINTS // SCENARIOS)
+    had = [f"{np.nanmean(results.course(f'gradual, {rule}', 'recalls')[:, before]):.2f}" for rule in ("default", "paper")]
     moved = int(np.isfinite(results.values("abrupt, paper", "threshold_lag")).sum())
     slow, again = ([f"{of(f'{drift}, {rule}', 'regret'):.3f}" for rule in ("default", "paper")] for drift in ("gradual", "recurring"))
     return [
@@ -150,14 +152,14 @@ def words(results: Results) -> list[str]:
             f" against paper {less('rebound_lag')}."
         ),
         (
-            f"At its height it is {rebounds[0]} above that with the default, {rebounds[1]} with the mean score, {rebounds[2]} with the"
-            f" paper's (a stretch of {STRETCH} scenarios against the {BEFORE} before)."
+            f"At its height it is {rebounds[0]} points of a hundred above that with the default, {rebounds[1]} with the mean score,"
+            f" {rebounds[2]} with the paper's (a stretch of {STRETCH} scenarios against the {BEFORE} before)."
         ),
         (
             f"Recall is back at 90 % of its own before within the run in {back[0]}, {back[1]} and {back[2]} of the runs; where those that"
             f" are not count with all that was left to them it takes {lags[0]}, {lags[1]} and {lags[2]} scenarios, default against paper"
-            f" {less('lag')}; under slow drift {slow_back[0]} of the default's are back and {slow_back[1]} of the paper's, whose recall"
-            f" was lower before ({less('lag', 'gradual')})."
+            f" {less('lag')}; under slow drift {slow_back[0]} of the default's are back, from a recall of {had[0]},"
+            f" and {slow_back[1]} of the paper's, from {had[1]} ({less('lag', 'gradual')})."
         ),
         (
             f"The paper's threshold moves by {MOVED} or more in {moved} of {len(results.seeds)} runs"

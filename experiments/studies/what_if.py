@@ -104,12 +104,12 @@ def lived(
             continue
         log.wanted[decision.id] = wanted
         due = number + 1 + int(draw.exponential(DELAY))
-        for order, (topic, event) in enumerate(word(draw, decision, wanted=wanted, answered=answered, reviewed=reviewed, wrong=wrong)):
+        for order, (topic, event) in enumerate(replies(draw, decision, wanted=wanted, answered=answered, reviewed=reviewed, wrong=wrong)):
             heapq.heappush(waiting, (due, 2 * number + order, topic, event))
     return log
 
 
-def word(
+def replies(
     draw: np.random.Generator,
     decision: Decision,
     *,

@@ -80,7 +80,7 @@ def what_if(
         judged[judgement.decision] = tuple(answer for answer in judgement.answers if answer.source != without)
     if without and without not in sources:
         raise ReplayError(
-            f"nothing that {without!r} said was judged in this log; leave out one of {', '.join(sorted(sources)) or 'nobody'}"
+            f"nothing that {without!r} said was judged in this log; that of these was: {', '.join(sorted(sources)) or 'nobody'}"
         )
     future: dict[str, Future] = {}
     for name, each in decided_along(group, log, along(settings, log), {name: each.reason for name, each in past.items()}, without):
