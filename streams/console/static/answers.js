@@ -68,6 +68,9 @@ function use(decision, operator, revision) {
 /** The answer of an operator to a decision as this page knows it; undefined where it gave none. */
 export const mine = (decision, operator) => held.get(keyOf(decision, operator));
 
+/** Whether it is not known yet what became of an operator's answer to a decision. */
+export const unsettled = (decision, operator) => mine(decision, operator) !== undefined && !SETTLED.has(mine(decision, operator).state);
+
 /** The answers that wait: for the connection, or for their operator. */
 export const waiting = () => [...held.values()].filter((answer) => answer.state === "waiting");
 

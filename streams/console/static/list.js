@@ -1,5 +1,5 @@
 // The list of cards: each stays where it is while it changes, until the operator wants the list brought up to date.
-import { forget, mine } from "./answers.js";
+import { forget, unsettled } from "./answers.js";
 import { ownState } from "./became.js";
 import { makeCard } from "./card.js";
 import { announce, clock, counted, h } from "./dom.js";
@@ -11,9 +11,11 @@ const FIRST_CARDS = 20;
 export function begin(queue, left) {
   context(queue);
   const items = queue.told.cards.map((card) => itemOf(queue, card));
-  for (const [place, { card, recommendations }] of left) {
-    if ([...recommendations.keys()].some((id) => queue.byDecision.has(id))) continue;
-    items.splice(place, 0, itemOf(queue, card, recommendations));
+  for (const { place, card, recommendations } of left) {
+    if (recommendations.some(([id]) => queue.byDecision.has(id))) continue;
+    const item = itemOf(queue, card, new Map(recommendations));
+    item.absent = true;
+    items.splice(place, 0, item);
   }
   queue.items = items;
   const later = (from) => {
@@ -95,8 +97,7 @@ export function bringUp(queue, { asked = true } = {}) {
   if (anchor?.isConnected) scrollBy(0, anchor.getBoundingClientRect().top - top);
 }
 
-const isUnsettled = (queue, item) =>
-  [...item.recommendations.keys()].some((id) => ["sending", "waiting", "accepted"].includes(mine(id, queue.context.operator)?.state));
+const isUnsettled = (queue, item) => [...item.recommendations.keys()].some((id) => unsettled(id, queue.context.operator));
 
 /** Whether an answer to a card is on its way still, or can be taken back before it teaches. */
 export function isSettling(queue, item) {

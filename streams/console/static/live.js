@@ -1,5 +1,5 @@
 // What the server tells of the queue: read at first, followed by events, read again where cards come or go.
-import { hear, hearRefused } from "./answers.js";
+import { hear, hearRefused, unsettled } from "./answers.js";
 import { backoff_ms, events, get, stale } from "./api.js";
 import { ownState } from "./became.js";
 import { announce, h } from "./dom.js";
@@ -139,21 +139,30 @@ function reconcile(queue, cards) {
   }
   for (const item of queue.items) if (!present.has(item)) item.absent = true;
   queue.items.forEach((item) => mark(queue, item));
-  const unexplained = (item) =>
-    item.absent && !item.asked && !item.gone && !ownState([...item.recommendations.values()], queue.context.operator).kind;
-  queue.items.filter(unexplained).forEach((item) => ask(queue, item));
+  explain(queue);
   queue.items.forEach((item) => drawSoon(queue, item));
   if (!queue.items.length || (Date.now() - queue.active_ms > IDLE_MS && !queue.form)) bringUp(queue, { asked: false });
   drawHead(queue);
 }
 
-/** A card that the server no longer has, and the page does not know why: the recommendation tells. */
-async function ask(queue, item) {
+/** Ask about cards that the server no longer has where the page does not know why, or what became of an answer that was on its way. */
+export function explain(queue) {
+  for (const item of queue.items) {
+    if (!item.absent || item.asked || item.gone) continue;
+    const all = [...item.recommendations.values()];
+    const untold = all.filter((each) => unsettled(each.id, queue.context.operator));
+    if (untold.length || !ownState(all, queue.context.operator).kind) ask(queue, item, untold.length ? untold : all.slice(0, 1));
+  }
+}
+
+/** Have the recommendations themselves tell. */
+async function ask(queue, item, asked) {
   item.asked = true;
   try {
-    const told = await get(`/recommendations/${encodeURIComponent(item.card.id)}`);
-    item.recommendations.set(told.id, told);
-    hear(told);
+    for (const told of await Promise.all(asked.map(({ id }) => get(`/recommendations/${encodeURIComponent(id)}`)))) {
+      item.recommendations.set(told.id, told);
+      hear(told);
+    }
   } catch {
     // Marked without a reason.
   }

@@ -6,7 +6,7 @@ import { answerable } from "./card.js";
 import { charts } from "./cardcharts.js";
 import { announce, h, takesText } from "./dom.js";
 import { begin, bringUp, context, drawSoon, isSettling, select } from "./list.js";
-import { follow, mark, path, refresh, take } from "./live.js";
+import { explain, follow, mark, path, refresh, take } from "./live.js";
 import { load, may, nameSelf, session } from "./session.js";
 
 // Clocks and deadlines move where nothing else does.
@@ -23,8 +23,9 @@ const KEYS = [
   ["r", "bring the list up to date: new cards in, done ones away"],
 ];
 
-/** What an earlier visit of this page leaves to the next: answers that can still be taken back, and where the operator was. */
-let left = { items: [], selected: null };
+// What a visit of the queue leaves to the next, or to the page after a reload: cards whose answers are on their way or can still be taken
+// back, in their places; and to the next visit the selected card, which after a reload a key would answer unforeseen.
+const LEFT = "npo.left";
 
 /**
  * The queue: of the scope that the query names, else of all.
@@ -72,10 +73,12 @@ export async function view(params) {
   );
   queue.charts = charts();
   take(queue, await get(path(queue)));
+  const left = JSON.parse(sessionStorage.getItem(LEFT)) ?? { cards: [], selected: null };
   begin(
     queue,
-    left.items.filter(([, item]) => !queue.scope || item.card.scope === queue.scope),
+    left.cards.filter(({ card }) => !queue.scope || card.scope === queue.scope),
   );
+  explain(queue);
   listen(queue);
   follow(queue);
   const arrived = () => left.selected && queue.byDecision.has(left.selected) && select(queue, queue.byDecision.get(left.selected));
@@ -87,7 +90,18 @@ function stop(queue) {
   clearTimeout(queue.refresh_timer);
   queue.stops.forEach((each) => each());
   queue.charts.stop();
-  left = { items: [...queue.items.entries()].filter(([, item]) => isSettling(queue, item)), selected: queue.selected?.card.id ?? null };
+  leave(queue, queue.selected?.card.id ?? null);
+}
+
+function leave(queue, selected) {
+  const settling = [...queue.items.entries()].filter(([, item]) => isSettling(queue, item));
+  const cards = settling.map(([place, { card, recommendations }]) => ({ place, card, recommendations: [...recommendations] }));
+  try {
+    sessionStorage.setItem(LEFT, JSON.stringify({ cards, selected }));
+  } catch {
+    // More than a browser keeps: the answers are on their way all the same.
+    sessionStorage.removeItem(LEFT);
+  }
 }
 
 function move(queue, step) {
@@ -208,6 +222,7 @@ function listen(queue) {
   };
   on(document, "keydown", (event) => onKey(queue, event));
   on(document, "pointermove", () => (queue.active_ms = Date.now()));
+  on(window, "pagehide", () => leave(queue, null));
   on(session, "change", () => {
     context(queue);
     queue.items.forEach((item) => drawSoon(queue, item));

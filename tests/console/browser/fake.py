@@ -5,6 +5,7 @@
 
 import asyncio
 import json
+import mimetypes
 import sys
 import threading
 from collections.abc import Callable
@@ -204,7 +205,7 @@ class Fake:
         application = web.Application()
         for path in ("/", "/queue", "/why/{id}", "/loop", "/loop/{scope}"):
             application.router.add_get(path, self._page)
-        application.router.add_static("/static", STATIC)
+        application.router.add_get("/static/{path:.*}", self._static)
         application.router.add_get("/api/v1/events", self._stream)
         application.router.add_get("/api/v1/{path:.*}", self._get)
         application.router.add_post("/api/v1/{path:.*}", self._post)
@@ -225,8 +226,12 @@ class Fake:
         response.headers["Content-Security-Policy"] = POLICY
 
     @staticmethod
-    async def _page(_: web.Request) -> web.StreamResponse:
-        return web.FileResponse(STATIC / "index.html")
+    async def _page(_: web.Request) -> web.Response:
+        return whole(STATIC / "index.html")
+
+    @staticmethod
+    async def _static(request: web.Request) -> web.Response:
+        return whole(STATIC / request.match_info["path"])
 
     def _push(self, event: str, told: Json) -> None:
         self._events.append((event, told))
@@ -234,7 +239,10 @@ class Fake:
         self._news = asyncio.Event()
 
     def _take(self, decision: str, answer: StandingAnswer) -> None:
-        self.standing.setdefault(decision, {})[answer.operator] = answer
+        by = self.standing.setdefault(decision, {})
+        if answer.operator in by and by[answer.operator].revision > answer.revision:
+            return
+        by[answer.operator] = answer
         late = decision in self.closed
         told = {"topic": "recommendation", "partition": 0, "offset": len(self._events)}
         self._push("recommendation", told | {"event": msgspec.to_builtins(self.moment_of(decision, life=Life.ANSWERED, late=late))})
@@ -363,6 +371,11 @@ class Fake:
             return response
         finally:
             self.streams -= 1
+
+
+def whole(path: Path) -> web.Response:
+    """Answer with a file's bytes: a `FileResponse` that is cancelled, as where a page is left, leaves its file open."""
+    return web.Response(body=path.read_bytes(), content_type=mimetypes.guess_type(path)[0] or "application/octet-stream")
 
 
 def plain(body: Any, status: int = 200) -> web.Response:  # noqa: ANN401 - any struct
