@@ -22,12 +22,12 @@ from experiments.studies.table import STUDIES, load
 from schemas.settings import DEPLOY, Profile, read_yaml
 
 SEEDS = 20
-THROUGH_SCENARIOS = 150
+SCENARIOS = 150
 RESULTS = Path("docs/results")
 DEFAULT = "default"
 
 
-def simulate(
+def simulate(  # noqa: PLR0913 - one for each option
     study: str,
     *,
     seeds: Annotated[int, Parameter(validator=Number(gte=2))] = SEEDS,
@@ -37,6 +37,7 @@ def simulate(
     redraw: bool = False,
     json: bool = False,
     through: Literal["loop", "memory", "kafka"] = "loop",
+    scenarios: Annotated[int, Parameter(validator=Number(gte=1))] = SCENARIOS,
 ) -> int:
     """Run a simulated study over many seeds: a table here; its numbers, picture and page in a folder.
 
@@ -52,6 +53,8 @@ def simulate(
         json: Print the numbers as JSON instead of tables.
         through: `memory` or `kafka` sends the beginning of each condition's first run through the topics, beside the loop of plain
             calls, and checks that both write the same events; nothing is measured then.
+        scenarios: With `through`, of how many scenarios that beginning is, in which people and truth turn at the same share of it; no
+            more than the run has.
 
     Raises:
         StudyError: There is no such study, or no numbers of it to draw from.
@@ -63,7 +66,7 @@ def simulate(
         return 0
     chosen = [load(name) for name in (STUDIES if study == "all" else [study])]
     if through != "loop":
-        return check(chosen, profile_of(profile), through)
+        return check(chosen, profile_of(profile), through, scenarios)
     if redraw:
         results = [pages.read(each.name, out) for each in chosen]
         for each, found in zip(chosen, results, strict=True):
@@ -123,7 +126,7 @@ def _try(
     return collect(study, command, profile.name, seeds, trials), cpu_seconds
 
 
-def check(chosen: list[Study], profile: Profile, through: Literal["memory", "kafka"], scenarios: int = THROUGH_SCENARIOS) -> int:
+def check(chosen: list[Study], profile: Profile, through: Literal["memory", "kafka"], scenarios: int) -> int:
     """Send the beginning of each condition's first run through the topics; the same world under the same profile goes once."""
     known: dict[bytes, str] = {}
     for study in chosen:
@@ -133,8 +136,8 @@ def check(chosen: list[Study], profile: Profile, through: Literal["memory", "kaf
                 continue
             what = msgspec.msgpack.encode((found.world, found.profile))
             if what not in known:
-                same = check_through(found.world, found.profile, 0, scenarios, through)
-                known[what] = f"{same.events} events of {scenarios} scenarios, {same.digest}"
+                same = check_through(found.world, found.profile, 0, min(scenarios, found.world.scenarios), through)
+                known[what] = f"{same.events} events of {same.scenarios} scenarios, {same.digest}"
             Console().print(f"{study.name}, {condition}: {known[what]}, the same through the loop and {through}", soft_wrap=True)
     if not known:
         raise StudyError(f"{', '.join(study.name for study in chosen)} asks rules alone: there is no loop to send through {through}")

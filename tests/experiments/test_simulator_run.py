@@ -177,6 +177,14 @@ def test_the_real_topics_come_to_the_same_bytes(scopes: int) -> None:
     assert check.digest == check_through(world, profile, 1, world.scenarios, "loop").digest
 
 
+def test_a_quarantine_comes_to_the_same_bytes() -> None:
+    """A run in which an account that inverts what it thinks is put in quarantine is the same through topics and plain calls."""
+    world = replace(SMALL, scenarios=480, people=WORLDS["liar"].people)
+    check = check_through(world, PROFILE, 1, world.scenarios, "memory")
+    assert any(isinstance(event, Alarm) and event.name == "source_quarantined" and event.raised for event in check.run.alignment)
+    assert check.digest == check_through(world, PROFILE, 1, world.scenarios, "loop").digest
+
+
 class Differing(Topics):
     """Topics that lose a byte on the way."""
 

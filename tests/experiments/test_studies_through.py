@@ -21,4 +21,4 @@ def test_a_study_of_the_loop_goes_through_the_topics(capsys: pytest.CaptureFixtu
 def test_a_study_of_rules_alone_has_nothing_to_send() -> None:
     """A study without a loop says so."""
     with pytest.raises(StudyError, match="rules alone"):
-        check([load("sign")], Profile("default"), "memory")
+        check([load("sign")], Profile("default"), "memory", scenarios=40)
