@@ -1,5 +1,5 @@
 // The list of cards: each stays where it is while it changes, until the operator wants the list brought up to date.
-import { forget, unsettled } from "./answers.js";
+import { forget, hear, unsettled } from "./answers.js";
 import { ownState } from "./became.js";
 import { makeCard } from "./card.js";
 import { announce, clock, counted, h } from "./dom.js";
@@ -7,13 +7,22 @@ import { may, operator, session } from "./session.js";
 
 const FIRST_CARDS = 20;
 
-/** Show the queue: the first cards are there at once; the others follow while the page is already of use. */
+/**
+ * Show the queue: the first cards are there at once; the others follow while the page is already of use. What an earlier visit has left
+ * is put in: a card in its place, and into a card that is there the hosts that the server no longer lists.
+ */
 export function begin(queue, left) {
   context(queue);
   const items = queue.told.cards.map((card) => itemOf(queue, card));
   for (const { place, card, recommendations } of left) {
-    if (recommendations.some(([id]) => queue.byDecision.has(id))) continue;
-    const item = itemOf(queue, card, new Map(recommendations));
+    const listed = recommendations.map(([id]) => queue.byDecision.get(id)).find(Boolean);
+    const item = listed ?? itemOf(queue, card, new Map(recommendations));
+    for (const [id, each] of recommendations) {
+      if (queue.byDecision.has(id)) continue;
+      item.recommendations.set(id, item.recommendations.get(id) ?? each);
+      queue.byDecision.set(id, item);
+    }
+    if (listed) continue;
     item.absent = true;
     items.splice(place, 0, item);
   }
@@ -57,7 +66,10 @@ export function renew(queue, item, card) {
   item.card = { ...card, id: item.card.id };
   for (const { recommendation } of card.members) {
     const held = item.recommendations.get(recommendation.id);
-    if (!held || newer(recommendation, held)) item.recommendations.set(recommendation.id, recommendation);
+    if (!held || newer(recommendation, held)) {
+      item.recommendations.set(recommendation.id, recommendation);
+      hear(recommendation);
+    }
     queue.byDecision.set(recommendation.id, item);
   }
 }
@@ -136,6 +148,7 @@ export function drawSoon(queue, item) {
   queue.due ??= new Set();
   if (queue.due.size === 0) {
     requestAnimationFrame(() => {
+      if (queue.stopped) return;
       const due = [...queue.due];
       queue.due.clear();
       for (const each of due) {

@@ -145,26 +145,29 @@ function reconcile(queue, cards) {
   drawHead(queue);
 }
 
-/** Ask about cards that the server no longer has where the page does not know why, or what became of an answer that was on its way. */
+/** Ask about what the server no longer lists: what became of answers that were on their way, and of cards that nobody has spoken of. */
 export function explain(queue) {
+  const { operator } = queue.context;
   for (const item of queue.items) {
-    if (!item.absent || item.asked || item.gone) continue;
+    if (item.asked || item.gone) continue;
+    const listed = new Set(item.absent ? [] : item.card.members.map((member) => member.recommendation.id));
     const all = [...item.recommendations.values()];
-    const untold = all.filter((each) => unsettled(each.id, queue.context.operator));
-    if (untold.length || !ownState(all, queue.context.operator).kind) ask(queue, item, untold.length ? untold : all.slice(0, 1));
+    const unlisted = all.filter((each) => !listed.has(each.id));
+    const untold = unlisted.filter((each) => unsettled(each.id, operator));
+    if (untold.length) ask(queue, item, untold);
+    else if (item.absent && !ownState(all, operator).kind) ask(queue, item, unlisted);
   }
 }
 
-/** Have the recommendations themselves tell. */
+/** Have recommendations of a card tell themselves; those that could not for now are asked with the next read of the queue. */
 async function ask(queue, item, asked) {
   item.asked = true;
-  try {
-    for (const told of await Promise.all(asked.map(({ id }) => get(`/recommendations/${encodeURIComponent(id)}`)))) {
-      item.recommendations.set(told.id, told);
-      hear(told);
-    }
-  } catch {
-    // Marked without a reason.
+  const replies = await Promise.allSettled(asked.map(({ id }) => get(`/recommendations/${encodeURIComponent(id)}`)));
+  for (const { value: told, reason } of replies) {
+    if (reason?.passing) item.asked = false;
+    if (!told || !newer(told, item.recommendations.get(told.id))) continue;
+    item.recommendations.set(told.id, told);
+    hear(told);
   }
   mark(queue, item);
   drawSoon(queue, item);

@@ -23,9 +23,10 @@ const KEYS = [
   ["r", "bring the list up to date: new cards in, done ones away"],
 ];
 
-// What a visit of the queue leaves to the next, or to the page after a reload: cards whose answers are on their way or can still be taken
-// back, in their places; and to the next visit the selected card, which after a reload a key would answer unforeseen.
+// Under it a visit of the queue leaves to the next, also to that after a reload, the cards whose answers are on their way or can still be
+// taken back, in their places. The selected card is not among that: after a reload a key would answer it unforeseen.
 const LEFT = "npo.left";
+let selected = null;
 
 /**
  * The queue: of the scope that the query names, else of all.
@@ -73,15 +74,15 @@ export async function view(params) {
   );
   queue.charts = charts();
   take(queue, await get(path(queue)));
-  const left = JSON.parse(sessionStorage.getItem(LEFT)) ?? { cards: [], selected: null };
-  begin(
-    queue,
-    left.cards.filter(({ card }) => !queue.scope || card.scope === queue.scope),
-  );
+  const left = lately();
+  const isShown = ({ card }) => !queue.scope || card.scope === queue.scope;
+  queue.elsewhere = left.filter((each) => !isShown(each));
+  begin(queue, left.filter(isShown));
   explain(queue);
   listen(queue);
   follow(queue);
-  const arrived = () => left.selected && queue.byDecision.has(left.selected) && select(queue, queue.byDecision.get(left.selected));
+  const before = selected;
+  const arrived = () => before && queue.byDecision.has(before) && select(queue, queue.byDecision.get(before));
   return { element, title: document.title.replace(" · NPO", ""), keys: KEYS, arrived, stop: () => stop(queue) };
 }
 
@@ -90,14 +91,26 @@ function stop(queue) {
   clearTimeout(queue.refresh_timer);
   queue.stops.forEach((each) => each());
   queue.charts.stop();
-  leave(queue, queue.selected?.card.id ?? null);
+  selected = queue.selected?.card.id ?? null;
+  leave(queue);
 }
 
-function leave(queue, selected) {
+/** What was left, as `{place, card, recommendations}`; nothing where another version of the page has left it. */
+function lately() {
+  try {
+    return JSON.parse(sessionStorage.getItem(LEFT)).filter((each) => each.card.members.length && each.recommendations.length);
+  } catch {
+    return [];
+  }
+}
+
+function leave(queue) {
+  // Whose answers can be taken back is not known yet.
+  if (!session.me) return;
   const settling = [...queue.items.entries()].filter(([, item]) => isSettling(queue, item));
   const cards = settling.map(([place, { card, recommendations }]) => ({ place, card, recommendations: [...recommendations] }));
   try {
-    sessionStorage.setItem(LEFT, JSON.stringify({ cards, selected }));
+    sessionStorage.setItem(LEFT, JSON.stringify([...queue.elsewhere, ...cards]));
   } catch {
     // More than a browser keeps: the answers are on their way all the same.
     sessionStorage.removeItem(LEFT);
@@ -222,9 +235,14 @@ function listen(queue) {
   };
   on(document, "keydown", (event) => onKey(queue, event));
   on(document, "pointermove", () => (queue.active_ms = Date.now()));
-  on(window, "pagehide", () => leave(queue, null));
+  on(window, "pagehide", () => leave(queue));
   on(session, "change", () => {
     context(queue);
+    queue.items.forEach((item) => {
+      item.asked = false;
+      mark(queue, item);
+    });
+    explain(queue);
     queue.items.forEach((item) => drawSoon(queue, item));
   });
   on(connection, "change", () => {

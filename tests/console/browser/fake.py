@@ -279,8 +279,14 @@ class Fake:
     def _queue(self) -> Queue:
         answered = {decision for decision, by in self.standing.items() if any(each.kind != Answer.RETRACT for each in by.values())}
         gone = answered | self.closed
-        waiting = [one for one in self.cards if not all(each.recommendation.id in gone for each in one.members)]
-        open_count = sum(each.recommendation.id not in gone for one in waiting for each in one.members)
+        waiting = []
+        for one in self.cards:
+            ids = [each.recommendation.id for each in one.members]
+            told = zip(one.members, map(self.moment_of, ids), strict=True)
+            members = tuple(msgspec.structs.replace(each, recommendation=now) for each, now in told if now.id not in gone)
+            if members:
+                waiting.append(msgspec.structs.replace(one, members=members))
+        open_count = sum(len(one.members) for one in waiting)
         return Queue(self._place(), {"shop": NOW_MS, "search": NOW_MS}, open_count, tuple(waiting), 2 * MINUTE_MS, tuple(self.in_force))
 
     async def _post(self, request: web.Request) -> web.StreamResponse:

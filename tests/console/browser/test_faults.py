@@ -59,41 +59,6 @@ def test_answers_survive_a_reload_before_they_are_sent(opened: Page, fake: Fake)
     assert sent(fake) == [(1, "like", 1)]
 
 
-def test_an_answer_sent_before_the_queue_is_read_anew_is_still_shown(opened: Page, fake: Fake) -> None:
-    """A card that the page that came after a reload had sent the answer to first is shown all the same, and can be taken back."""
-    fake.fail_next = [BROKER_AWAY] * 1000
-    card_of(opened, 1).locator(".like").click()
-    expect(said(opened, 1)).to_have_text("kept in this browser; sent when the connection is back")
-    held: list[Route] = []
-    opened.route("**/api/v1/queue*", lambda route: held.append(route))  # noqa: PLW0108 - Playwright marks what it is given
-    fake.fail_next = []
-    opened.reload()
-    while not held or not fake.log:
-        opened.wait_for_timeout(100)
-    held[0].continue_()
-    opened.unroute("**/api/v1/queue*")
-    expect(said(opened, 1)).to_have_text("counted")
-    expect(opened.locator(".card").first).to_have_attribute("data-id", f"{1:016x}")
-    expect(card_of(opened, 1)).to_contain_text("u takes it back")
-    assert sent(fake) == [(1, "like", 1)]
-
-
-def test_an_answer_counted_while_another_view_is_shown_is_told_afterwards(opened: Page, fake: Fake) -> None:
-    """What the queue's stream could not tell, because the queue was not shown, is asked for when it is again."""
-    fake.hold()
-    card_of(opened, 1).locator(".like").click()
-    expect(said(opened, 1)).to_have_text("sending…")
-    opened.get_by_role("link", name="Loop").click()
-    expect(opened.locator("main")).to_have_attribute("data-view", "loop")
-    fake.release()
-    while not fake.log:
-        opened.wait_for_timeout(100)
-    opened.get_by_role("link", name="Queue", exact=True).click()
-    expect(said(opened, 1)).to_have_text("counted")
-    opened.keyboard.press("r")
-    expect(card_of(opened, 1)).to_have_count(0)
-
-
 def test_a_restarted_server_is_resumed_where_the_page_stood(opened: Page, fake: Fake) -> None:
     """What happened while the server was away is told by the stream that goes on behind the last event."""
     fake.answer(f"{1:016x}", "ben", "neutral")

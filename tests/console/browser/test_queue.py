@@ -302,23 +302,6 @@ def test_the_queue_is_as_it_was_after_a_look_at_why(opened: Page) -> None:
     expect(card_of(opened, 1)).to_contain_text("You: taken back")
 
 
-def test_an_answer_can_be_taken_back_after_a_reload(opened: Page, fake: Fake) -> None:
-    """The card of an answer that has not taught yet stays in its place over a reload, and none is selected for a key to answer."""
-    opened.keyboard.press("j")
-    opened.keyboard.press("j")
-    opened.keyboard.press("j")
-    opened.keyboard.press("l")
-    expect(said(opened, 3)).to_have_text("counted")
-    opened.reload()
-    expect(said(opened, 3)).to_have_text("counted")
-    expect(opened.locator(".card").nth(2)).to_have_attribute("data-id", f"{3:016x}")
-    expect(opened.locator(".card.selected")).to_have_count(0)
-    card_of(opened, 3).focus()
-    opened.keyboard.press("u")
-    expect(card_of(opened, 3)).to_contain_text("You: taken back")
-    assert sent(fake) == [(3, "like", 1), (3, "retract", 2)]
-
-
 def test_an_answer_goes_to_the_open_hosts_of_a_card(opened: Page, fake: Fake) -> None:
     """A host whose recommendation has closed is not answered with the others, nor counted; where all have closed, all are answered."""
     closed, others = f"{2001:016x}", [2, 2002, 2003]
