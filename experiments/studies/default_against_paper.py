@@ -3,15 +3,16 @@
 from typing import Any
 
 from matplotlib.figure import Figure
+from msgspec.structs import replace
 
 from experiments.pictures_of_rules_card import BLUE, GREY, ORANGE, card
-from experiments.simulator.world import World
+from experiments.simulator.world import World, shortened
 from experiments.simulator.worlds import WORLDS as SIMULATED
-from experiments.studies.closed import ANSWERED, EXCESS, RECALL, REGRET, SETUP, against, dots, fitted, small, tried
-from experiments.studies.study import Conditions, Measure, Results, Study, Trial
+from experiments.studies.closed import ANSWERED, EXCESS, RECALL, REGRET, SETUP, dots, fitted, small, tried
+from experiments.studies.study import Conditions, Measure, Results, Study, Summary, Trial
 from schemas.settings import DEPLOY, Profile, read_yaml
 
-SCENARIOS = {"peace": 1200, "drift": 2000, "liar": 1200}
+SCENARIOS = {"peace": 1200, "drift": 2000, "liar": 1200, "features": 9_000}
 WINDOW = 400
 DEFAULT, PAPER = "default", "paper"
 # What the profile takes from the paper's; `never` is nobody's choice and shows what any retraining is worth.
@@ -26,7 +27,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "monitor: never": {"monitor": "never"},
     "class means: off": {"class_means": False},
 }
-TITLES = {"peace": "peace", "drift": "abrupt drift", "liar": "a liar of 40 %"}
+TITLES = {"peace": "peace", "drift": "abrupt drift", "liar": "a liar of 40 %", "features": "drift of features"}
 CONDITIONS: Conditions = {
     f"{name}, {world}": {"paper": name == PAPER, "changes": CHOICES.get(name, {}), "world": world}
     for world in SCENARIOS
@@ -35,7 +36,9 @@ CONDITIONS: Conditions = {
 
 
 def world_of(name: str) -> World:
-    """Return the small world of a name."""
+    """Return the world of a name."""
+    if name == "features":
+        return shortened(SIMULATED["abrupt-feature"], SCENARIOS[name])
     if name == "drift":
         return small("abrupt", SCENARIOS[name], within=2.0)
     return small("mixed", SCENARIOS[name], people=SIMULATED["liar" if name == "liar" else "mixed"].people)
@@ -44,15 +47,14 @@ def world_of(name: str) -> World:
 def trial(seed: int, profile: Profile, *, paper: bool, changes: dict[str, Any], world: str) -> Trial:
     """Return what a profile came to in a world: the paper's, or the one given with some of its choices replaced."""
     chosen = read_yaml(DEPLOY / "profiles" / "paper.yaml", Profile) if paper else profile
-    _, found = tried(world_of(world), fitted(chosen, window_scenarios=WINDOW, **changes), seed)
+    changed = replace(chosen, **changes) if world == "features" else fitted(chosen, window_scenarios=WINDOW, **changes)
+    _, found = tried(world_of(world), changed, seed)
     return found
 
 
 def draw(results: Results) -> Figure:
     """Draw the regret of each profile in each world."""
-    figure, panels = card(
-        "Simulated: default, paper, and default with one choice of the paper's: cost above the oracle's", 3, (1.35, 1, 1), height=4.6
-    )
+    figure, panels = card("Simulated: default, paper, and default with one choice of the paper's: cost above the oracle's", 4, height=4.6)
     names = [DEFAULT, PAPER, *list(CHOICES)[1:]]
     colours = {DEFAULT: BLUE, PAPER: ORANGE}
     for axes, (world, title) in zip(panels, TITLES.items(), strict=True):
@@ -73,20 +75,20 @@ def words(results: Results) -> list[str]:
     ]
     single = [name for name in CHOICES if name != DEFAULT]
     gains = {(name, world): results.gain(f"{name}, {world}", f"{DEFAULT}, {world}", "excess") for name in single for world in SCENARIOS}
-    worse = [f"{name} ({TITLES[world]}) {against(gain)}" for (name, world), gain in gains.items() if gain.low > 0]
-    better = [f"{name} ({TITLES[world]}) {against(gain)}" for (name, world), gain in gains.items() if gain.high < 0]
-    same = [name for name in single if all(gains[name, world].low <= 0 <= gains[name, world].high for world in SCENARIOS)]
+    apart = {name: [world for world in SCENARIOS if not gains[name, world].low <= 0 <= gains[name, world].high] for name in single}
+    changes = [f"`{name}` {', '.join(_change(world, gains[name, world]) for world in worlds)}" for name, worlds in apart.items() if worlds]
     said = [
         f"Cost per scenario above the oracle's over the whole run, default against paper: {'; '.join(told)}.",
-        f"Replaced one by one, these cost more than the default: {'; '.join(worse)}."
-        if worse
-        else "No single choice costs more within these seeds.",
+        f"With one choice replaced it changes, where the interval over seeds leaves 0 out, by: {'; '.join(changes) or 'nothing'}.",
     ]
-    if better:
-        said.append(f"Here the replacement is the better choice: {'; '.join(better)}.")
-    if same:
-        said.append(f"No different from the default in any of the three worlds within these seeds: {'; '.join(same)}.")
+    if same := [f"`{name}`" for name in single if not apart[name]]:
+        said.append(f"No different from the default in any of the worlds within these seeds: {', '.join(same)}.")
     return said
+
+
+def _change(world: str, gain: Summary) -> str:
+    """Return by how much a replacement costs more in a world."""
+    return f"{TITLES[world]} {gain.mean:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})"
 
 
 STUDY = Study(
@@ -95,11 +97,14 @@ STUDY = Study(
     setup=f"""{SETUP}
 Here: *peace* and *a liar of 40 %* (one account that inverts what it thinks and gives that share of the answers) are world `mixed`
 with {SCENARIOS["peace"]:,} scenarios; *abrupt drift* is world `abrupt` with features that move the logit by a vector of length 2,
-{SCENARIOS["drift"]:,} scenarios. Windows of {WINDOW}. `paper` is the file `deploy/profiles/paper.yaml`; each other row is the default
-with one choice of it replaced. Forgetting and outcomes are no fields of a profile and are not taken away here; a pull of silence
-exists with the paper's score only, so its row replaces both. The runs are short: what monitors, budget and class means buy is seen in
-worlds of their own ([monitor-ablation](monitor-ablation.md), [budget](budget.md), [evidence](evidence.md), points 7 and 9), and what
-`thompson` costs where no outcomes come in [exploration](exploration.md).
+{SCENARIOS["drift"]:,} scenarios. Windows of {WINDOW}. These are too short for a model to pay. *drift of features* is world
+`abrupt-feature` with all its classes, {SCENARIOS["features"]:,} scenarios under the profiles as they are; the vector by which features
+move the logit turns by 80° at three fifths of the run.
+
+`paper` is the file `deploy/profiles/paper.yaml`; each other row is the default with one choice of it replaced. Forgetting and outcomes
+are no fields of a profile and are not taken away here; a pull of silence exists with the paper's score only, so its row replaces both.
+Where `budget: off` is the default to the last digit, the budget closed in no run: what it bounds, and what that costs, is in
+[budget](budget.md). What `thompson` costs where no outcomes come in is in [exploration](exploration.md).
 """,
     conditions=CONDITIONS,
     trial=trial,
@@ -113,5 +118,5 @@ worlds of their own ([monitor-ablation](monitor-ablation.md), [budget](budget.md
     ),
     draw=draw,
     words=words,
-    cpu_seconds=740,
+    cpu_seconds=1200,
 )
