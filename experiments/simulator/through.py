@@ -202,7 +202,7 @@ def check_through(world: World, profile: Profile, seed: int, scenarios: int, thr
         world: its parameters; it is shortened.
         profile: how the loop learns.
         seed: of everything that is drawn.
-        scenarios: how many; on a broker each takes some tenths of a second, and the stack a while to start.
+        scenarios: how many; on a broker each takes some hundredths of a second, and the stack a while to start.
         through: of THROUGH.
 
     Raises:
