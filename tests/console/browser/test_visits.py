@@ -45,6 +45,16 @@ def goes(page: Page, view: str) -> None:
     expect(page.locator("main")).to_have_attribute("aria-busy", "false")
 
 
+def counted_elsewhere(page: Page, fake: Fake) -> None:
+    """Like card 1, and have that counted while the loop is shown."""
+    fake.hold()
+    card_of(page, 1).locator(".like").click()
+    expect(said(page, 1)).to_have_text("sending…")
+    goes(page, "Loop")
+    fake.release()
+    logged(page, fake, 1)
+
+
 def test_an_answer_can_be_taken_back_after_a_reload(opened: Page, fake: Fake) -> None:
     """The card of an answer that has not taught yet stays in its place over a reload."""
     card_of(opened, 3).locator(".like").click()
@@ -133,12 +143,7 @@ def test_a_reload_before_the_server_has_said_who_asks_forgets_nothing(page: Page
 
 def test_an_answer_counted_while_another_view_is_shown_is_told_afterwards(opened: Page, fake: Fake) -> None:
     """What the queue's stream could not tell, because the queue was not shown, is asked for when it is again."""
-    fake.hold()
-    card_of(opened, 1).locator(".like").click()
-    expect(said(opened, 1)).to_have_text("sending…")
-    goes(opened, "Loop")
-    fake.release()
-    logged(opened, fake, 1)
+    counted_elsewhere(opened, fake)
     goes(opened, "Queue")
     expect(said(opened, 1)).to_have_text("counted")
     opened.keyboard.press("r")
@@ -193,12 +198,7 @@ def test_a_look_at_another_scope_forgets_nothing(opened: Page, fake: Fake) -> No
 
 def test_what_could_not_be_asked_is_asked_again(opened: Page, fake: Fake) -> None:
     """Where the server could not tell what became of an answer, the next read of the queue asks anew."""
-    fake.hold()
-    card_of(opened, 1).locator(".like").click()
-    expect(said(opened, 1)).to_have_text("sending…")
-    goes(opened, "Loop")
-    fake.release()
-    logged(opened, fake, 1)
+    counted_elsewhere(opened, fake)
     path = f"/recommendations/{1:016x}"
     fake.canned[path] = REDIS_AWAY
     goes(opened, "Queue")
@@ -234,12 +234,7 @@ def test_no_card_is_selected_after_a_reload(opened: Page, fake: Fake) -> None:
 
 def test_a_late_reply_leaves_the_title_of_the_view_that_is_shown(opened: Page, fake: Fake) -> None:
     """What the queue has asked for is for the queue alone: it draws nothing once another view is shown."""
-    fake.hold()
-    card_of(opened, 1).locator(".like").click()
-    expect(said(opened, 1)).to_have_text("sending…")
-    goes(opened, "Loop")
-    fake.release()
-    logged(opened, fake, 1)
+    counted_elsewhere(opened, fake)
     pattern = "**/api/v1/recommendations/*"
     held = kept_back(opened, pattern)
     goes(opened, "Queue")
