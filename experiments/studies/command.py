@@ -37,7 +37,7 @@ def simulate(  # noqa: PLR0913 - one for each option
     redraw: bool = False,
     json: bool = False,
     through: Literal["loop", "memory", "kafka"] = "loop",
-    scenarios: Annotated[int, Parameter(validator=Number(gte=1))] = SCENARIOS,
+    scenarios: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
 ) -> int:
     """Run a simulated study over many seeds: a table here; its numbers, picture and page in a folder.
 
@@ -53,11 +53,11 @@ def simulate(  # noqa: PLR0913 - one for each option
         json: Print the numbers as JSON instead of tables.
         through: `memory` or `kafka` sends the beginning of each condition's first run through the topics, beside the loop of plain
             calls, and checks that both write the same events; nothing is measured then.
-        scenarios: With `through`, of how many scenarios that beginning is, in which people and truth turn at the same share of it; no
-            more than the run has.
+        scenarios: Of how many scenarios that beginning is, in which people and truth turn at the same share of it; 150 by default, and
+            no more than the run has.
 
     Raises:
-        StudyError: There is no such study, or no numbers of it to draw from.
+        StudyError: There is no such study, no numbers of it to draw from, or `scenarios` of a run that goes through no topics.
         SettingsError: The profile cannot be used.
         StackError: The topics wrote other events than the loop.
     """
@@ -66,7 +66,9 @@ def simulate(  # noqa: PLR0913 - one for each option
         return 0
     chosen = [load(name) for name in (STUDIES if study == "all" else [study])]
     if through != "loop":
-        return check(chosen, profile_of(profile), through, scenarios)
+        return check(chosen, profile_of(profile), through, scenarios or SCENARIOS)
+    if scenarios is not None:
+        raise StudyError(f"a study's runs are as long as it says; --scenarios {scenarios} is for --through memory or kafka")
     if redraw:
         results = [pages.read(each.name, out) for each in chosen]
         for each, found in zip(chosen, results, strict=True):

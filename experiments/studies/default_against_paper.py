@@ -3,7 +3,6 @@
 from typing import Any
 
 from matplotlib.figure import Figure
-from msgspec.structs import replace
 
 from experiments.pictures_of_rules_card import BLUE, GREY, ORANGE, card
 from experiments.simulator.world import World, shortened
@@ -35,20 +34,21 @@ CONDITIONS: Conditions = {
 }
 
 
-def world_of(name: str) -> World:
-    """Return the world of a name."""
+def placed(name: str, profile: Profile, changes: dict[str, Any]) -> tuple[World, Profile]:
+    """Return the world of a name, and a profile with some of its choices replaced, fitted to that world."""
     if name == "features":
-        return shortened(SIMULATED["abrupt-feature"], SCENARIOS[name])
+        whole = fitted(profile, answer_deadline_ms=profile.answer_deadline_ms, budget_start=profile.budget_start, **changes)
+        return shortened(SIMULATED["abrupt-feature"], SCENARIOS[name]), whole
+    changed = fitted(profile, window_scenarios=WINDOW, **changes)
     if name == "drift":
-        return small("abrupt", SCENARIOS[name], within=2.0)
-    return small("mixed", SCENARIOS[name], people=SIMULATED["liar" if name == "liar" else "mixed"].people)
+        return small("abrupt", SCENARIOS[name], within=2.0), changed
+    return small("mixed", SCENARIOS[name], people=SIMULATED["liar" if name == "liar" else "mixed"].people), changed
 
 
 def trial(seed: int, profile: Profile, *, paper: bool, changes: dict[str, Any], world: str) -> Trial:
     """Return what a profile came to in a world: the paper's, or the one given with some of its choices replaced."""
     chosen = read_yaml(DEPLOY / "profiles" / "paper.yaml", Profile) if paper else profile
-    changed = replace(chosen, **changes) if world == "features" else fitted(chosen, window_scenarios=WINDOW, **changes)
-    _, found = tried(world_of(world), changed, seed)
+    _, found = tried(*placed(world, chosen, changes), seed)
     return found
 
 
@@ -98,8 +98,8 @@ STUDY = Study(
 Here: *peace* and *a liar of 40 %* (one account that inverts what it thinks and gives that share of the answers) are world `mixed`
 with {SCENARIOS["peace"]:,} scenarios; *abrupt drift* is world `abrupt` with features that move the logit by a vector of length 2,
 {SCENARIOS["drift"]:,} scenarios. Windows of {WINDOW}. These are too short for a model to pay. *drift of features* is world
-`abrupt-feature` with all its classes, {SCENARIOS["features"]:,} scenarios under the profiles as they are; the vector by which features
-move the logit turns by 80° at three fifths of the run.
+`abrupt-feature` with all its classes, {SCENARIOS["features"]:,} scenarios under the profiles as they are but for their first model;
+the vector by which features move the logit turns by 80° at three fifths of the run.
 
 `paper` is the file `deploy/profiles/paper.yaml`; each other row is the default with one choice of it replaced. Forgetting and outcomes
 are no fields of a profile and are not taken away here; a pull of silence exists with the paper's score only, so its row replaces both.

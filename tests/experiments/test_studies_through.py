@@ -4,7 +4,7 @@ from importlib import import_module
 
 import pytest
 
-from experiments.studies.command import check
+from experiments.studies.command import check, simulate
 from experiments.studies.study import StudyError
 from experiments.studies.table import load
 from schemas.settings import Profile
@@ -22,3 +22,9 @@ def test_a_study_of_rules_alone_has_nothing_to_send() -> None:
     """A study without a loop says so."""
     with pytest.raises(StudyError, match="rules alone"):
         check([load("sign")], Profile("default"), "memory", scenarios=40)
+
+
+def test_a_length_without_topics_is_refused() -> None:
+    """A study's own runs have the length that it says: another one is an error, not passed over."""
+    with pytest.raises(StudyError, match="--scenarios 100 is for --through"):
+        simulate("sign", scenarios=100)
